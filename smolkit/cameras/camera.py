@@ -1,0 +1,56 @@
+"""A camera with a role: pictures that know when they were taken.
+
+    >>> role = CameraRole("front", height_px=96, width_px=96, fps=10)
+    >>> role.feature
+    'observation.images.front'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CameraRole:
+    """What a camera is for ("front", "wrist", "top") and the pictures it delivers."""
+
+    name: str
+    height_px: int
+    width_px: int
+    fps: int
+
+    @property
+    def feature(self) -> str:
+        """The camera's name in a LeRobot dataset."""
+        return f"observation.images.{self.name}"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and the moment its light was caught."""
+
+    image: np.ndarray              # (H, W, 3) uint8 RGB
+    captured_s: float              # on the kit's clock
+
+
+class Camera(Protocol):
+    """Anything that delivers frames: a USB camera, a rendered one, a recording."""
+
+    role: CameraRole
+
+    def read(self) -> Frame: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that a policy may know at one moment: joints, pictures, instruction."""
+
+    state_deg: np.ndarray                                   # (6,) body deg, gripper %
+    images: dict[str, np.ndarray] = field(default_factory=dict)   # role name -> (H, W, 3) uint8
+    task: str = ""
+    captured_s: float = 0.0
