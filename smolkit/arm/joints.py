@@ -1,7 +1,7 @@
 """The six joints of an SO-101: names, servo ids, limits, and the two languages their angles speak.
 
     >>> import numpy as np
-    >>> to_radians(np.array([0, 0, 0, 0, 0, 0.0]))[5].round(4)     # gripper 0 % is -10 deg
+    >>> round(float(to_radians(np.zeros(6))[5]), 4)     # gripper 0 % is -10 deg
     -0.1745
     >>> from_radians(to_radians(np.array([10, -20, 30, 5, 0, 50.0]))).round(6)
     array([ 10., -20.,  30.,   5.,   0.,  50.])
