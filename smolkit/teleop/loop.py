@@ -1,0 +1,106 @@
+"""The loop that moves the arm: observe, decide at 10 Hz, interpolate to 30 Hz, through the guard.
+
+    >>> import numpy as np
+    >>> interpolate(np.zeros(6), np.full(6, 3.0), parts=3)[:, 0]     # deg, sent 33 ms apart
+    array([1., 2., 3.])
+
+One loop serves a human with a leader arm, the scripted demonstrator and a policy: what they have in
+common is an `Actor`, which turns an observation into a decision. Whoever decides, every single
+command passes the rig's guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from smolkit.cameras.camera import Observation
+from smolkit.clock import Clock
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the actor decides, and how often the servos hear a new goal."""
+
+    policy_hz: int = 10
+    control_hz: int = 30           # below about 20 Hz the servos visibly stop between goals
+
+    @property
+    def parts(self) -> int:
+        """Commands per decision."""
+        return max(1, round(self.control_hz / self.policy_hz))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to send now and, where it differs, what a student should learn from this moment.
+
+    A demonstrator that stumbles on purpose executes the stumble and records the right move.
+    """
+
+    goal_deg: np.ndarray                       # (6,) body deg, gripper %
+    label_deg: np.ndarray | None = None        # (6,) or None: the goal itself
+
+    @property
+    def recorded_deg(self) -> np.ndarray:
+        return self.goal_deg if self.label_deg is None else self.label_deg
+
+
+@dataclass(frozen=True)
+class Step:
+    """One policy step of an episode: what was seen, what was decided."""
+
+    index: int
+    observation: Observation
+    action_deg: np.ndarray                     # (6,) the decision's label
+
+
+class Rig(Protocol):
+    """What the loop needs: senses, a guarded arm, and time. `smolkit.Kit` is one."""
+
+    clock: Clock
+
+    def observe(self) -> Observation: ...
+
+    def command(self, goal_deg: np.ndarray) -> None: ...
+
+
+Actor = Callable[[Observation], Decision]
+
+
+def interpolate(start_deg: np.ndarray, goal_deg: np.ndarray, parts: int) -> np.ndarray:
+    """Straight line in joint space, (6,) -> (6,), as `parts` goals (parts, 6); the last is the goal."""
+    fraction = np.arange(1, parts + 1)[:, None] / parts            # (parts, 1)
+    return start_deg + fraction * (goal_deg - start_deg)
+
+
+def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
+                finished: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+    """Runs one episode and yields each step after it was executed.
+
+    Args:
+        rig: senses and guarded arm, torque already on.
+        actor: decides from each observation.
+        seconds: the episode's limit on the rig's clock.
+        finished: asked after each step; True ends the episode early.
+    """
+    period_s = 1.0 / pace.policy_hz
+    start_s = rig.clock.now_s()
+    previous_deg = None
+    for index in range(round(seconds * pace.policy_hz)):
+        observation = rig.observe()
+        decision = actor(observation)
+        if previous_deg is None:
+            previous_deg = observation.state_deg
+        goals = interpolate(previous_deg, decision.goal_deg, pace.parts)
+        for part, goal_deg in enumerate(goals, start=1):
+            rig.command(goal_deg)
+            # Moments are counted from the start, so that late steps do not add up to drift.
+            rig.clock.sleep_until(start_s + (index + part / pace.parts) * period_s)
+        previous_deg = decision.goal_deg
+        yield Step(index, observation, decision.recorded_deg)
+        if finished():
+            return
