@@ -1,0 +1,137 @@
+"""Everything a run needs to go on, written so that no kill at any moment can spoil it.
+
+A checkpoint is a folder `checkpoints/step_0000400/`:
+
+    model.safetensors       the weights as trained (with the auxiliary head, if there is one)
+    ema.safetensors         their average, which is what becomes the policy
+    optimizer.safetensors   AdamW's moments, `<parameter>/exp_avg` and so on, and torch's random state
+    state.json              step, planned steps, seconds spent, threads, sizes of the files above
+
+It is written under another name, flushed to the disk and renamed: a folder that has the name is whole.
+There is no pickle: `torch.load` runs code that a downloaded file brings along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from smolkit.report import SmolkitError
+from smolkit.training.ema import Ema
+
+TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where a run stands: `step` steps are done of `total_steps` planned."""
+
+    step: int
+    total_steps: int
+    elapsed_s: float
+    threads: int
+
+
+def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema | None,
+                    optimizer: torch.optim.Optimizer, keep: int) -> Path:
+    """Writes one checkpoint atomically, then deletes all but the newest `keep`."""
+    folder = out_dir / "checkpoints" / f"step_{state.step:07d}"
+    fresh = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    tensors = (model.state_dict(), ema.weights if ema else {}, optimizer_tensors(optimizer, model))
+    for name, content in zip(TENSOR_FILES, tensors, strict=True):
+        save_file({key: value.contiguous() for key, value in content.items()}, fresh / name)
+    sizes = {name: (fresh / name).stat().st_size for name in TENSOR_FILES}
+    (fresh / "state.json").write_text(json.dumps({**asdict(state), "bytes": sizes}, indent=2))
+    _flush(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(fresh, folder)
+    for old in list_checkpoints(out_dir)[:-keep]:
+        shutil.rmtree(old)
+    return folder
+
+
+def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None,
+                    optimizer: torch.optim.Optimizer) -> TrainState:
+    """Restores all parts in place. SK602 if the folder is damaged, SK603 if it belongs to another model."""
+    raw = _read_state(folder)
+    try:
+        weights, average, moments = (load_file(folder / name) for name in TENSOR_FILES)
+    except SafetensorError as error:
+        raise _damaged(folder, str(error)) from error
+    here, there = set(model.state_dict()), set(weights)
+    if here != there:
+        raise SmolkitError("SK603", f"a checkpoint of this model in {folder.name}",
+                           f"{len(here ^ there)} differing tensors, e.g. {sorted(here ^ there)[0]}",
+                           "the model's configuration or the auxiliary loss changed since this run began",
+                           "use the old settings, or another output folder for the new ones")
+    model.load_state_dict(weights)
+    if ema:
+        ema.weights = {name: average[name] for name in ema.weights}
+    restore_optimizer(optimizer, model, moments)
+    return TrainState(raw["step"], raw["total_steps"], raw["elapsed_s"], raw["threads"])
+
+
+def list_checkpoints(out_dir: Path) -> list[Path]:
+    """All whole checkpoints of a run, oldest first."""
+    return sorted((out_dir / "checkpoints").glob("step_*"))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimizer's state by parameter name, and torch's random state (for models with dropout)."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    found = {f"{names[p]}/{key}": value
+             for p, state in optimizer.state.items() for key, value in state.items()}
+    return {**found, "random_state": torch.get_rng_state()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`."""
+    parameters = dict(model.named_parameters())
+    torch.set_rng_state(tensors["random_state"])
+    for key, value in tensors.items():
+        name, _, slot = key.rpartition("/")
+        if name:
+            optimizer.state[parameters[name]][slot] = value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a text file in one move: readers see the old one or the new one."""
+    fresh = path.with_name(f".{path.name}.writing")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+def _read_state(folder: Path) -> dict:
+    """state.json, after checking that every tensor file has the size noted there."""
+    try:
+        raw = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, str(error)) from error
+    for name, size in raw["bytes"].items():
+        found = (folder / name).stat().st_size if (folder / name).exists() else 0
+        if found != size:
+            raise _damaged(folder, f"{name} has {found} bytes instead of {size}")
+    return raw
+
+
+def _damaged(folder: Path, found: str) -> SmolkitError:
+    return SmolkitError("SK602", f"a whole checkpoint in {folder}", found,
+                        "a full disk, or a copy that was cut off",
+                        f"delete {folder.name}: the run goes on from the checkpoint before it")
+
+
+def _flush(folder: Path) -> None:
+    """Forces the files to the disk: without it a power cut can leave a renamed but empty file."""
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())

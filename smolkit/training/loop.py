@@ -1,0 +1,259 @@
+"""The training loop: batches in, a policy out, and no way to lose more than a minute of it.
+
+    result = train(learner, config, Path("outputs/run"), progress=print)
+
+A `Learner` knows data and model, the loop knows neither: it owns the optimizer, the average, the schedule,
+the checkpoints and the clock. Everything random in step k is drawn from a generator made of (seed, k), so a
+run that was killed and resumed equals one that never was, bit for bit, on the same machine with the same
+number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from smolkit.clock import Clock, WallClock
+from smolkit.report import SmolkitError
+from smolkit.training.checkpoint import (
+    TrainState,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from smolkit.training.config import TrainConfig
+from smolkit.training.curve import LossCurve
+from smolkit.training.ema import Ema
+from smolkit.training.sampler import Sampler, generator
+from smolkit.training.schedule import learning_rate, steps_that_fit
+
+REHEARSAL_STEPS = 20               # timed before the number of steps is fixed
+LATE = 1.05                        # a plan that runs 5 % over its budget is shortened
+
+
+class Learner(Protocol):
+    """What the loop needs: a module, its losses on some frames, and a way to hand the result over."""
+
+    module: nn.Module
+    count: int                     # frames in the training set
+
+    def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Named scalars; "loss" is the one that is descended."""
+
+    def export(self, folder: Path) -> None:
+        """Saves the policy (called with the averaged weights in `module`)."""
+
+
+class Stop(Protocol):
+    """Anything like `threading.Event`."""
+
+    def is_set(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows after a step."""
+
+    step: int
+    total_steps: int
+    losses: dict[str, float]
+    learning_rate: float
+    elapsed_s: float
+    left_s: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """`finished` is false after Ctrl-C or a stop: call `train` again with the same folder to go on."""
+
+    policy_dir: Path
+    curve_path: Path
+    steps: int
+    total_steps: int
+    elapsed_s: float
+    loss: float
+    finished: bool
+
+
+def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock | None = None,
+          progress: Callable[[Progress], None] = lambda _: None, stop: Stop | None = None) -> TrainResult:
+    """Trains until the planned step, a stop or Ctrl-C; resumes if `out_dir` holds checkpoints.
+
+    The policy in `out_dir/policy` is written at every checkpoint, so an interrupted run has one, too.
+    Errors: SK605 when the loss stops being a number, SK606 when `out_dir` belongs to another config.
+    """
+    run = _Run(learner, config, Path(out_dir), clock or WallClock())
+    run.resume()
+    with _interrupts() as interrupted, _threads(run.threads):
+        while run.step < run.total_steps and not interrupted.is_set() and not (stop and stop.is_set()):
+            run.advance()
+            if run.checkpoint_due():
+                run.save()
+            progress(run.progress())
+        run.save()
+    return run.result()
+
+
+class _Run:
+    """The mutable middle of one training run."""
+
+    def __init__(self, learner: Learner, config: TrainConfig, out_dir: Path, clock: Clock):
+        self.learner, self.config, self.out_dir, self.clock = learner, config, out_dir, clock
+        self.model = learner.module
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=config.learning_rate, betas=config.betas,
+                                           eps=config.eps, weight_decay=config.weight_decay)
+        self.ema = Ema(self.model, config.ema) if config.ema else None
+        self.sampler = Sampler(learner.count, config.batch_size, config.seed)
+        self.curve = LossCurve(self.out_dir / "loss.csv")
+        self.step, self.total_steps, self.threads = 0, config.steps, config.threads or free_cores()
+        self.start_s = self.saved_s = self.clock.now_s()
+        self.planned_at = self.start_s, 0
+        self.latest: dict[str, float] = {}
+
+    def resume(self) -> None:
+        """Takes up the newest checkpoint, if there is one; otherwise notes the config of the new run."""
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        note, found = self.out_dir / "train_config.json", list_checkpoints(self.out_dir)
+        if not found:
+            write_atomically(note, self.config.to_json())
+            return
+        _check_same_config(note, self.config)
+        state = load_checkpoint(found[-1], self.model, self.ema, self.optimizer)
+        self.step, self.total_steps, self.threads = state.step, state.total_steps, state.threads
+        self.start_s = self.clock.now_s() - state.elapsed_s
+        self.planned_at = self.clock.now_s(), self.step
+        self.curve.cut(self.step)
+
+    def advance(self) -> None:
+        """One step of the optimizer."""
+        self.model.train()
+        rng = generator(self.config.seed, self.step)
+        losses = self.learner.losses(self.sampler.indices(self.step), rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(self.trained, self.config.grad_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.total_steps, self.config)
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update(self.model, self.step)
+        self._note({name: value.item() for name, value in losses.items()})
+
+    def _note(self, losses: dict[str, float]) -> None:
+        if not all(value == value and abs(value) < 1e12 for value in losses.values()):
+            raise SmolkitError("SK605", "a finite loss", f"{losses} at step {self.step}",
+                               "a learning rate too large, or broken numbers in the dataset",
+                               "smolkit check dataset, then a smaller learning_rate")
+        self.latest = losses
+        self.curve.add(self.step, losses, self.clock.now_s() - self.start_s)
+        self.step += 1
+        self._plan()
+
+    def _plan(self) -> None:
+        """Fixes the number of steps once the pace is known; later only shortens it, never in secret."""
+        since_s, since_step = self.planned_at
+        now_s, done = self.clock.now_s(), self.step - since_step
+        if self.config.max_minutes is None or done < REHEARSAL_STEPS or done % REHEARSAL_STEPS:
+            return
+        fitting = steps_that_fit(self.step, now_s - self.start_s, (now_s - since_s) / done, self.config.steps,
+                                 self.config.max_minutes)
+        left, left_fitting = self.total_steps - self.step, fitting - self.step
+        if left > LATE * left_fitting + 1:
+            self.total_steps = fitting
+
+    def checkpoint_due(self) -> bool:
+        return self.clock.now_s() - self.saved_s >= self.config.checkpoint_every_s
+
+    def save(self) -> None:
+        """Checkpoint, loss curve and policy, each written atomically."""
+        elapsed_s = self.clock.now_s() - self.start_s
+        state = TrainState(self.step, self.total_steps, elapsed_s, self.threads)
+        save_checkpoint(self.out_dir, state, self.model, self.ema, self.optimizer,
+                        self.config.keep_checkpoints)
+        self.curve.write()
+        with averaged(self.model, self.ema):
+            self.learner.export(self.out_dir / "policy")
+        self.saved_s = self.clock.now_s()
+
+    def progress(self) -> Progress:
+        elapsed_s = self.clock.now_s() - self.start_s
+        left_s = elapsed_s / max(1, self.step) * (self.total_steps - self.step)
+        rate = learning_rate(self.step, self.total_steps, self.config)
+        return Progress(self.step, self.total_steps, self.latest, rate, elapsed_s, left_s)
+
+    def result(self) -> TrainResult:
+        return TrainResult(self.out_dir / "policy", self.curve.path, self.step, self.total_steps,
+                           self.clock.now_s() - self.start_s, self.curve.mean_of_last(50),
+                           self.step >= self.total_steps)
+
+
+@contextmanager
+def averaged(model: nn.Module, ema: Ema | None) -> Iterator[None]:
+    """Inside, the model holds the averaged weights; afterwards its own again."""
+    if ema is None:
+        yield
+        return
+    own = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    ema.copy_to(model)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in own:
+                    parameter.copy_(own[name])
+
+
+def free_cores() -> int:
+    """Cores that are not busy now (by load average): two threads on a busy core are slower than one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, round(cores - busy))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event: the step under way is finished and saved. A second Ctrl-C breaks off at once."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def handle(_signal: int, _frame: object) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_same_config(note: Path, config: TrainConfig) -> None:
+    if note.exists() and note.read_text() != config.to_json():
+        raise SmolkitError("SK606", f"the settings in {note}", "other settings",
+                           "the folder holds a run with other settings: resuming would mix the two",
+                           "choose another output folder, or delete this one")

@@ -1,0 +1,134 @@
+"""The loop: it learns, it resumes to the last bit, it keeps to its budget, it never loses a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from smolkit.clock import SteppedClock
+from smolkit.report import SmolkitError
+from smolkit.training.checkpoint import list_checkpoints
+from smolkit.training.curve import read_curve
+from smolkit.training.loop import LATE, train
+from tests.training.tiny import CONFIG, TinyLearner, run
+
+
+class StopAfter:
+    """A stop that is set when asked for the n-th time."""
+
+    def __init__(self, steps: int):
+        self.left = steps
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def all_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    newest = list_checkpoints(folder)[-1]
+    return {f"{file.name}:{key}": value for file in sorted(newest.glob("*.safetensors"))
+            for key, value in load_file(file).items()}
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = all_tensors(one), all_tensors(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    losses = [[row["loss"] for row in read_curve(folder / "loss.csv")] for folder in (one, other)]
+    assert losses[0] == losses[1]
+
+
+def test_it_learns_and_says_how_far_it_is(tmp_path):
+    seen = []
+    result = run(tmp_path, steps=200, progress=seen.append)
+    assert result.finished and result.steps == 200
+    assert result.loss < 0.2 * seen[0].losses["loss"]
+    assert [p.step for p in seen] == list(range(1, 201))
+    assert seen[-1].left_s == 0
+    assert len(read_curve(result.curve_path)) == 200
+
+
+def test_a_stopped_run_resumes_to_the_last_bit(tmp_path):
+    run(tmp_path / "whole")
+    halted = run(tmp_path / "halved", stop=StopAfter(23))
+    assert not halted.finished and halted.steps == 23
+    assert run(tmp_path / "halved").finished
+    assert_same_run(tmp_path / "whole", tmp_path / "halved")
+
+
+def test_kill_9_loses_nothing_but_time(tmp_path):
+    command = [sys.executable, "-m", "tests.training.tiny", str(tmp_path / "killed"), "400"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as victim:
+        for line in victim.stdout:
+            if int(line) == 25:
+                victim.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+                break
+    assert 0 < int(list_checkpoints(tmp_path / "killed")[-1].name[5:]) < 400
+    run(tmp_path / "whole", steps=400)
+    run(tmp_path / "killed", steps=400)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to its own process")
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
+    result = run(tmp_path, progress=lambda p: os.kill(os.getpid(), signal.SIGINT) if p.step == 9 else None)
+    assert not result.finished and result.steps == 9
+    assert list_checkpoints(tmp_path)[-1].name == "step_0000009"
+    assert (result.policy_dir / "model.safetensors").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_checkpoints_come_by_time(tmp_path):
+    clock, kept = SteppedClock(), []
+
+    def tick(progress) -> None:
+        kept.append(len(list_checkpoints(tmp_path)))
+        clock.sleep_until(clock.now_s() + 10)              # every step takes 10 s
+
+    config = CONFIG.with_changes(checkpoint_every_s=60.0, steps=30)
+    train(TinyLearner(), config, tmp_path, clock=clock, progress=tick)
+    assert kept.index(1) == 6 and kept.index(2) == 12
+    assert max(kept) == config.keep_checkpoints
+
+
+def test_a_slow_machine_gets_a_shorter_schedule_that_ends_in_time(tmp_path):
+    clock = SteppedClock()
+    config = CONFIG.with_changes(steps=1000, max_minutes=10.0, checkpoint_every_s=1e9)
+    result = train(TinyLearner(), config, tmp_path, clock=clock,
+                   progress=lambda p: clock.sleep_until(clock.now_s() + (4 if p.step < 50 else 6)))
+    assert result.finished and 100 < result.steps < 150
+    assert result.elapsed_s <= 600 * LATE
+
+
+def test_a_fast_machine_does_the_steps_asked_for(tmp_path):
+    result = train(TinyLearner(), CONFIG.with_changes(max_minutes=10.0), tmp_path, clock=SteppedClock())
+    assert result.steps == CONFIG.steps
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    with pytest.raises(SmolkitError, match="SK605"):
+        train(TinyLearner(broken_after=4), CONFIG, tmp_path)
+    assert np.isfinite(load_file(list_checkpoints(tmp_path)[-1] / "model.safetensors")["0.weight"]).all()
+
+
+def test_other_settings_do_not_mix_into_a_run(tmp_path):
+    run(tmp_path, steps=5)
+    with pytest.raises(SmolkitError, match="SK606"):
+        run(tmp_path, steps=6)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_truncated_checkpoint_is_named(tmp_path, name):
+    run(tmp_path, steps=5)
+    file = list_checkpoints(tmp_path)[-1] / name
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(SmolkitError, match="SK602"):
+        run(tmp_path, steps=5)
