@@ -1,0 +1,86 @@
+"""Trials on scenes that training never saw, kept one line each, summed up with an interval.
+
+    summary = summarize(trials)
+    print(f"{summary.success_rate:.0%} of {summary.trials}")
+
+A trials file (JSON lines) is written trial by trial: an interrupted evaluation goes on where it
+stopped, and a finished one can be read again by anybody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from smolkit.evaluation.parallel import ordered_map
+from smolkit.evaluation.statistics import wilson_interval
+from smolkit.report import SmolkitError
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One attempt at one scene."""
+
+    seed: int
+    success: bool
+    seconds: float                       # how long the arm took, on the rig's clock
+    cube_xy_m: tuple[float, float]       # where the cube lay at the start
+    limited: float                       # share of commands that the safety envelope changed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A success rate that says how sure it is."""
+
+    success_rate: float
+    trials: int
+    successes: int
+    wilson_low: float
+    wilson_high: float
+
+
+def summarize(trials: list[Trial]) -> Summary:
+    """Success rate and its 95 % Wilson interval."""
+    successes = sum(trial.success for trial in trials)
+    low, high = wilson_interval(successes, len(trials))
+    return Summary(successes / max(1, len(trials)), len(trials), successes, low, high)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """The trials of a file, in order; a file that does not exist yet holds none."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+
+
+def run_trials(work: Callable[[int], Trial], seeds: list[int], path: Path,
+               workers: int) -> Iterator[Trial]:
+    """Runs the seeds that the file does not hold yet; yields every trial, old ones first."""
+    _drop_half_line(path)
+    known = {trial.seed: trial for trial in read_trials(path)}
+    yield from (known[seed] for seed in seeds if seed in known)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        for _, trial in ordered_map(work, [s for s in seeds if s not in known], workers):
+            file.write(json.dumps(asdict(trial)) + "\n")
+            file.flush()
+            yield trial
+
+
+def _drop_half_line(path: Path) -> None:
+    """A kill in the middle of a write leaves a line without an end: that trial runs again."""
+    if path.exists() and not (text := path.read_text()).endswith("\n"):
+        path.write_text(text[:text.rfind("\n") + 1])
+
+
+def _parse(path: Path, number: int, line: str) -> Trial:
+    try:
+        fields = json.loads(line)
+        return Trial(**{**fields, "cube_xy_m": tuple(fields["cube_xy_m"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise SmolkitError("SK702", "one trial as JSON on each line", f"{path.name}, line {number}: {error}",
+                           "the file was edited by hand or cut off by a full disk",
+                           f"delete {path.name} and run the evaluation again") from error

@@ -1,0 +1,99 @@
+"""The tour's pictures: what was recorded, how it learned, where it worked and where not.
+
+Each function takes plain arrays and returns a matplotlib figure; its title is the finding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smolkit.arm.joints import JOINT_NAMES
+from smolkit.plotting import JOINT_COLORS, figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GOOD, BAD, QUIET = "#0a7d5a", "#c2410c", "#94a3b8"
+
+
+def joint_traces(time_s: np.ndarray, state_deg: np.ndarray, action_deg: np.ndarray) -> Figure:
+    """Six joints of one episode: measured (solid) and commanded (dotted). Arrays (N,), (N, 6), (N, 6)."""
+    fig, ax = figure(width=7.0, height=3.2)
+    for joint, (name, color) in enumerate(zip(JOINT_NAMES, JOINT_COLORS, strict=True)):
+        ax.plot(time_s, state_deg[:, joint], color=color, label=name)
+        ax.plot(time_s, action_deg[:, joint], color=color, linestyle=":", linewidth=1)
+    lag = np.abs(action_deg - state_deg)[:, :5].mean()
+    ax.set(xlabel="time (s)", ylabel="position (deg; gripper %)",
+           title=f"The arm follows its commands {lag:.1f} deg behind, on average")
+    ax.legend(ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    return fig
+
+
+def contact_sheet(pictures: list[np.ndarray], columns: int = 6) -> Figure:
+    """First pictures (H, W, 3) of several episodes side by side: is the variety what it should be?"""
+    import matplotlib.pyplot as plt
+    rows = -(-len(pictures) // columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(7.0, 7.0 / columns * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, picture in zip(axes.flat, pictures, strict=False):
+        ax.imshow(picture, interpolation="nearest")
+    fig.subplots_adjust(0, 0, 1, 1, 0.02, 0.02)
+    return fig
+
+
+def coverage(demo_xy_m: np.ndarray, trial_xy_m: np.ndarray, success: np.ndarray) -> Figure:
+    """Where the cube lay: demonstrations (N, 2), trials (M, 2) with success (M,) bool. Metres."""
+    fig, ax = figure(width=4.6, height=3.8)
+    ax.scatter(*demo_xy_m.T[::-1], s=14, color=QUIET, label=f"{len(demo_xy_m)} demonstrations")
+    for verdict, color, marker, word in ((True, GOOD, "o", "worked"), (False, BAD, "X", "failed")):
+        chosen = trial_xy_m[success == verdict]
+        ax.scatter(*chosen.T[::-1], s=46, color=color, marker=marker, edgecolor="white",
+                   label=f"{len(chosen)} trials {word}")
+    ax.invert_xaxis()                                     # y points left, as the arm sees it
+    ax.set(xlabel="y, left of the arm (m)", ylabel="x, ahead of the arm (m)", aspect="equal",
+           title="Where the cube lay in demonstrations and trials")
+    ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, frameon=False)
+    return fig
+
+
+def loss_curve(step: np.ndarray, loss: np.ndarray) -> Figure:
+    """Training loss over steps, raw and smoothed; log scale."""
+    fig, ax = figure(width=7.0, height=2.8)
+    window = max(1, len(loss) // 60)
+    smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
+    ax.plot(step, loss, color=QUIET, linewidth=0.6)
+    ax.plot(step[window - 1:], smooth, color=JOINT_COLORS[0], linewidth=2)
+    ax.set(xlabel="training step", ylabel="flow-matching loss", yscale="log",
+           title=f"The loss fell from {smooth[0]:.2f} to {smooth[-1]:.3f}; whether the arm works, only trials tell")
+    return fig
+
+
+def success_bars(rows: list[dict]) -> Figure:
+    """Success rates with Wilson intervals. Each row: name, success_rate, wilson_low, wilson_high, trials."""
+    fig, ax = figure(width=7.0, height=0.9 + 0.5 * len(rows))
+    places = np.arange(len(rows))[::-1]
+    rates = np.array([row["success_rate"] for row in rows])
+    ends = np.array([[row["success_rate"] - row["wilson_low"], row["wilson_high"] - row["success_rate"]]
+                     for row in rows]).T.clip(0)          # (2, rows)
+    ax.barh(places, rates, color=[GOOD] + [QUIET] * (len(rows) - 1), height=0.6)
+    ax.errorbar(rates, places, xerr=ends, fmt="none", ecolor="#1e293b", capsize=3, linewidth=1.2)
+    ax.set_yticks(places, [f"{row['name'].replace('_', ' ')} (n={row['trials']})" for row in rows])
+    ax.set(xlim=(0, 1.02), xlabel="success rate, with 95 % interval",
+           title="What was learned is gone when any one part is missing")
+    return fig
+
+
+def calibration_ranges(joints: list[dict]) -> Figure:
+    """Each servo's swept range in ticks of 4096. Each joint: name, range_min, range_max."""
+    fig, ax = figure(width=7.0, height=2.6)
+    for row, (joint, color) in enumerate(zip(joints, JOINT_COLORS, strict=True)):
+        ax.barh(-row, joint["range_max"] - joint["range_min"], left=joint["range_min"], color=color,
+                height=0.62)
+    ax.axvline(2047, color="#1e293b", linewidth=1)
+    ax.set_yticks(range(0, -len(joints), -1), [joint["name"] for joint in joints])
+    ax.set(xlim=(0, 4095), xlabel="encoder ticks (one turn = 4096); line: the middle pose, 2047",
+           title="Every joint's range lies inside one turn, away from the seam")
+    return fig

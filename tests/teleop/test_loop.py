@@ -1,0 +1,47 @@
+import numpy as np
+
+from smolkit.cameras.camera import Observation
+from smolkit.clock import SteppedClock
+from smolkit.teleop.loop import Decision, Pace, run_episode
+
+
+class PerfectRig:
+    """A rig that obeys at once: what the loop sends is what the joints are."""
+
+    def __init__(self):
+        self.clock = SteppedClock()
+        self.sent: list[tuple[float, np.ndarray]] = []
+        self._state_deg = np.zeros(6)
+
+    def observe(self) -> Observation:
+        return Observation(self._state_deg, captured_s=self.clock.now_s())
+
+    def command(self, goal_deg: np.ndarray) -> None:
+        self.sent.append((self.clock.now_s(), goal_deg))
+        self._state_deg = goal_deg
+
+
+def test_goals_are_interpolated_and_time_does_not_drift():
+    rig = PerfectRig()
+    steps = list(run_episode(rig, lambda seen: Decision(seen.state_deg + 3.0), seconds=7.0))
+    assert len(steps) == 70 and len(rig.sent) == 210
+    moments = np.array([moment for moment, _ in rig.sent])
+    assert np.allclose(moments, np.arange(210) / 30, atol=1e-9)
+    goals = np.array([goal[0] for _, goal in rig.sent])
+    assert np.allclose(np.diff(goals), 1.0)                           # 3 deg a step, a third at a time
+
+
+def test_the_label_is_recorded_and_the_stumble_is_executed():
+    rig = PerfectRig()
+    stumble, right = np.full(6, 5.0), np.full(6, 1.0)
+    step = next(run_episode(rig, lambda seen: Decision(stumble, right), seconds=1.0))
+    assert np.array_equal(step.action_deg, right)
+    assert np.array_equal(rig.sent[-1][1], stumble)
+
+
+def test_an_episode_ends_when_it_is_finished():
+    rig = PerfectRig()
+    done = iter([False, False, True])
+    steps = list(run_episode(rig, lambda seen: Decision(seen.state_deg), seconds=9.0,
+                             pace=Pace(policy_hz=10, control_hz=20), finished=lambda: next(done)))
+    assert [step.index for step in steps] == [0, 1, 2] and len(rig.sent) == 6
