@@ -76,7 +76,8 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None,
                            "use the old settings, or another output folder for the new ones")
     model.load_state_dict(weights)
     if ema:
-        ema.weights = {name: average[name] for name in ema.weights}
+        for name, weight in ema.weights.items():
+            weight.copy_(average[name])
     restore_optimizer(optimizer, model, moments)
     return TrainState(raw["step"], raw["total_steps"], raw["elapsed_s"], raw["threads"])
 
@@ -101,7 +102,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
     for key, value in tensors.items():
         name, _, slot = key.rpartition("/")
         if name:
-            optimizer.state[parameters[name]][slot] = value
+            # A moment must lie in memory as its parameter does (convolutions may be channels-last).
+            like = parameters[name] if value.shape == parameters[name].shape else value
+            optimizer.state[parameters[name]][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -112,7 +112,7 @@ class _Run:
         self.model = learner.module
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=config.learning_rate, betas=config.betas,
-                                           eps=config.eps, weight_decay=config.weight_decay)
+                                           eps=config.eps, weight_decay=config.weight_decay, fused=True)
         self.ema = Ema(self.model, config.ema) if config.ema else None
         self.sampler = Sampler(learner.count, config.batch_size, config.seed)
         self.curve = LossCurve(self.out_dir / "loss.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
+from smolkit.training.bar import progress_bar
 from smolkit.training.checkpoint import list_checkpoints
 from smolkit.training.curve import read_curve
 from smolkit.training.loop import LATE, train
@@ -132,3 +134,10 @@ def test_a_truncated_checkpoint_is_named(tmp_path, name):
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(SmolkitError, match="SK602"):
         run(tmp_path, steps=5)
+
+
+def test_the_bar_follows_the_run(tmp_path):
+    text = io.StringIO()
+    with progress_bar(file=text) as progress:
+        run(tmp_path, steps=30, progress=progress)
+    assert "30/30" in text.getvalue() and "loss" in text.getvalue()
