@@ -17,8 +17,8 @@ import mujoco
 import numpy as np
 
 from smolkit.report import SmolkitError
-from smolkit.sim.room_model import BOXES, STANDS, WALL_M, compile_model, turned
-from smolkit.sim.scene import COLORS, Box, CameraShift, Cube, Light, Scene, Stand
+from smolkit.sim.room_model import BOXES, STANDS, WALL_M, ZONES, compile_model, turned
+from smolkit.sim.scene import COLORS, Box, CameraShift, Cube, Light, Scene, Stand, Zone
 
 AWAY_M = (0.0, 0.0, -1.0)                                    # unused things rest below the table, unseen
 
@@ -33,6 +33,8 @@ def furnish(model: mujoco.MjModel, data: mujoco.MjData, scene: Scene) -> dict[st
         ids.update(_lay_box(model, f"box{i}", scene.boxes[i] if i < len(scene.boxes) else None))
     for i in range(STANDS):
         ids.update(_lay_stand(model, f"stand{i}", scene.stands[i] if i < len(scene.stands) else None))
+    for i in range(ZONES):
+        ids.update(_lay_zone(model, f"zone{i}", scene.zones[i] if i < len(scene.zones) else None))
     model.body("target").pos[:] = AWAY_M if scene.target_m is None else scene.target_m
     _set_light(model, scene.light)
     model.mat("wood").rgba[:3], model.mat("mat").rgba[:3] = scene.table_tint, scene.mat_tint
@@ -42,12 +44,13 @@ def furnish(model: mujoco.MjModel, data: mujoco.MjData, scene: Scene) -> dict[st
 
 
 def _check(scene: Scene) -> None:
-    things = (*scene.cubes, *scene.boxes, *scene.stands)
+    things = (*scene.cubes, *scene.boxes, *scene.stands, *scene.zones)
     names = [thing.name for thing in things]
-    if len(scene.boxes) > BOXES or len(scene.stands) > STANDS or len(set(names)) < len(names):
-        raise SmolkitError("SK213", f"at most {BOXES} boxes and {STANDS} stand, each thing with its own name",
+    crowded = len(scene.boxes) > BOXES or len(scene.stands) > STANDS or len(scene.zones) > ZONES
+    if crowded or len(set(names)) < len(names):
+        raise SmolkitError("SK213", f"{BOXES} boxes, {STANDS} stands, {ZONES} zone at most; each with its own name",
                            ", ".join(names), "the task sampled more than the world holds", "reduce the scene")
-    for thing in (*scene.cubes, *scene.boxes):
+    for thing in (*scene.cubes, *scene.boxes, *scene.zones):
         if thing.color not in COLORS:
             raise SmolkitError("SK214", f"a colour of {', '.join(COLORS)}", repr(thing.color),
                                f"{thing.name} has a colour without an RGB value", "add it to scene.COLORS")
@@ -84,6 +87,7 @@ def _lay_box(model: mujoco.MjModel, name: str, box: Box | None) -> dict[str, int
         _set_size(model, f"{name}.{k}", size)
         geom = model.geom(f"{name}.{k}")
         geom.pos[:], geom.rgba[:] = position, (*COLORS[box.color], 1.0)
+        model.geom_sameframe[geom.id] = 0                    # compiled at the body's centre; no longer there
     return {box.name: body.id}
 
 
@@ -98,6 +102,15 @@ def _lay_stand(model: mujoco.MjModel, name: str, stand: Stand | None) -> dict[st
     model.geom_rbound[index] = np.hypot(radius, half)
     model.geom_aabb[index] = (0, 0, 0, radius, radius, half)
     return {stand.name: body.id}
+
+
+def _lay_zone(model: mujoco.MjModel, name: str, zone: Zone | None) -> dict[str, int]:
+    body, geom = model.body(name), model.geom(name)
+    body.pos[:] = AWAY_M if zone is None else (*zone.xy_m, 0.001)
+    if zone is None:
+        return {}
+    geom.size[0], geom.rgba[:] = zone.radius_m, (*COLORS[zone.color], 1.0)
+    return {zone.name: body.id}
 
 
 def _set_light(model: mujoco.MjModel, light: Light) -> None:

@@ -12,45 +12,19 @@ makes the demonstrations a function of what a camera can see, which a policy can
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from smolkit.arm.joints import GRIPPER
-from smolkit.sim.motion import Wish, azimuth, closing_direction, grip_centre, jaw_for, roll_across
+from smolkit.sim.motion import Wish, azimuth, closing_direction, jaw_for, roll_across
+from smolkit.sim.truth import Truth
 
 JAW_OPEN_RAD = 0.5                # 54 mm between the tips: 14 mm of air on both sides of a cube
 JAW_SQUEEZE_RAD = np.deg2rad(-4)  # asked for, never reached while a cube is between the fingers
 GRASP_Z_M = 0.013                 # of the grip's centre; the finger tips reach 6 mm lower
-CLEAR_M = 0.050                   # how much higher the gripper travels
 CARRY_Z_M = 0.072                 # of the grip's centre above a box: 2.5 cm of air over 3.5 cm walls
 HELD_M = 0.013                    # a held cube's centre is no farther from the grip's centre
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What the simulator knows and a camera must guess: joints, the cube that matters, its place."""
-
-    angle_rad: np.ndarray                  # (6,) measured
-    goal_rad: np.ndarray                   # (6,) commanded now
-    cube: np.ndarray | None = None         # (4, 4) pose
-    cube_edge_m: float = 0.025
-    place_m: np.ndarray | None = None      # (3,) marker, zone or box floor
-    place_wall_m: float = 0.0              # height of the box's walls
-    place_half_m: float = 0.0              # half its inner width
-    clear_m: float = CLEAR_M
-
-    @property
-    def centre_m(self) -> np.ndarray:
-        return grip_centre(self.angle_rad)
-
-    @property
-    def jaw_rad(self) -> float:
-        return float(self.angle_rad[GRIPPER])
-
-    @property
-    def cube_m(self) -> np.ndarray:
-        return self.cube[:3, 3]
 
 
 def ease(x: float) -> float:

@@ -27,6 +27,7 @@ YAW_RAD = np.deg2rad(40.0)
 BETWEEN_M = 0.075                                 # cubes' centres: room for an open jaw
 FROM_BOX_M = 0.105
 CUBE_Z_M = 0.0125
+TRIES = 2000
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple")
 
 
@@ -51,23 +52,26 @@ def reach_scene(rng: np.random.Generator, variant: Variant) -> Scene:
 
 def push_scene(rng: np.random.Generator, variant: Variant) -> Scene:
     """A cube and a round zone 8 to 12 cm from it."""
-    cubes = _cubes(rng, variant, ())
-    here = np.array(cubes[0].xyz_m[:2])
-
-    def spot() -> np.ndarray:
+    for _ in range(TRIES):
+        cubes = _cubes(rng, variant, ())
+        here = np.array(cubes[0].xyz_m[:2])
         heading, far = rng.uniform(-np.pi, np.pi), rng.uniform(0.08, 0.12)
-        return here + far * np.array([np.cos(heading), np.sin(heading)])
-
-    def fits(xy: np.ndarray) -> bool:
-        inside = 0.15 < xy[0] < 0.30 and abs(xy[1]) < 0.13
-        start = here - 0.06 * (xy - here) / np.linalg.norm(xy - here)
-        behind = 0.13 < np.hypot(start[0] - 0.04, start[1]) < 0.27 and start[0] > 0.12
-        return bool(inside and behind and _clear(xy, [c.xyz_m for c in cubes[1:]], 0.07))
-
-    zone_color = _other(rng, variant.box_colors, {cubes[0].color})
-    zone = Zone(f"{zone_color} zone", zone_color, _place(spot, fits))
-    sentence = variant.sentence or f"push the {cubes[0].color} cube onto the {zone_color} circle"
+        ahead = np.array([np.cos(heading), np.sin(heading)])
+        if _can_push(here, ahead, far) and _clear(here + far * ahead, [c.xyz_m for c in cubes[1:]], 0.07):
+            break
+    else:
+        raise _no_room()
+    color = _other(rng, variant.box_colors, {cubes[0].color})
+    zone = Zone(f"{color} circle", color, tuple(map(float, here + far * ahead)))
+    sentence = variant.sentence or f"push the {cubes[0].color} cube onto the {color} circle"
     return Scene(cubes=cubes, zones=(zone,), instruction=sentence)
+
+
+def _can_push(here: np.ndarray, ahead: np.ndarray, far_m: float) -> bool:
+    """The zone lies in reach, and so does the place behind the cube from which to push."""
+    zone, start = here + far_m * ahead, here - 0.06 * ahead
+    return bool(0.15 < zone[0] < 0.30 and abs(zone[1]) < 0.13
+                and 0.12 < start[0] and 0.13 < np.hypot(start[0] - 0.04, start[1]) < 0.27)
 
 
 def pick_scene(rng: np.random.Generator, variant: Variant) -> Scene:
@@ -87,8 +91,8 @@ def place_scene(rng: np.random.Generator, variant: Variant) -> Scene:
 def fallen_scene(rng: np.random.Generator, variant: Variant) -> Scene:
     """Two stands; a cube still stands on one, the other's lies on the table."""
     sides = rng.permutation([-1.0, 1.0])
-    stands = tuple(Stand(f"stand {i}", (float(rng.uniform(0.27, 0.30)), float(side * rng.uniform(0.09, 0.12))))
-                   for i, side in enumerate(sides))
+    spots = [(float(rng.uniform(0.27, 0.30)), float(side * rng.uniform(0.09, 0.12))) for side in sides]
+    stands = tuple(Stand(f"stand {i}", spot) for i, spot in enumerate(spots))
     fallen = _cubes(rng, variant, tuple(stand.xy_m for stand in stands), narrower=0.06)[0]
     color = _other(rng, variant.cube_colors, {fallen.color})
     upright = Cube(f"{color} cube", color, (*stands[1].xy_m, stands[1].height_m + CUBE_Z_M),
@@ -137,9 +141,7 @@ def _cubes(rng: np.random.Generator, variant: Variant, obstacles: tuple[tuple[fl
     cubes: list[Cube] = []
     for _ in range(count):
         color = _other(rng, variant.cube_colors if not cubes else COLORS, {cube.color for cube in cubes})
-        x, y = _place(lambda: np.array([rng.uniform(*PATCH_M[0]) - narrower * rng.uniform(), rng.uniform(*PATCH_M[1])]),
-                      lambda xy: _clear(xy, obstacles, FROM_BOX_M)
-                      and _clear(xy, [cube.xyz_m for cube in cubes], BETWEEN_M))
+        x, y = _free_spot(rng, obstacles, [cube.xyz_m for cube in cubes], PATCH_M[0][1] - narrower)
         yaw = azimuth(np.array([x, y, 0.0])) + rng.uniform(-YAW_RAD, YAW_RAD)
         cubes.append(Cube(f"{color} cube", color, (x, y, CUBE_Z_M), float(yaw)))
     return tuple(cubes)
@@ -148,7 +150,7 @@ def _cubes(rng: np.random.Generator, variant: Variant, obstacles: tuple[tuple[fl
 def _other(rng: np.random.Generator, colors: tuple[str, ...], taken: set[str]) -> str:
     free = [color for color in colors if color not in taken]
     if not free:
-        raise SmolkitError("SK211", f"a colour besides {', '.join(sorted(taken))}", f"only {', '.join(colors)}",
+        raise SmolkitError("SK231", f"a colour besides {', '.join(taken)}", f"only {', '.join(colors)}",
                            "the variant has fewer colours than things", "give the variant more colours")
     return str(free[int(rng.integers(len(free)))])
 
@@ -157,11 +159,14 @@ def _clear(xy: np.ndarray, others, apart_m: float) -> bool:
     return all(np.hypot(xy[0] - other[0], xy[1] - other[1]) > apart_m for other in others)
 
 
-def _place(spot, fits, tries: int = 2000) -> tuple[float, float]:
-    """Draws spots until one fits."""
-    for _ in range(tries):
-        xy = spot()
-        if fits(xy):
-            return float(xy[0]), float(xy[1])
-    raise SmolkitError("SK212", "room for every thing on the table", f"none after {tries} draws",
-                       "too many things for the patch", "ask for fewer distractors")
+def _free_spot(rng: np.random.Generator, obstacles, cubes, farthest_m: float) -> tuple[float, float]:
+    for _ in range(TRIES):
+        xy = float(rng.uniform(PATCH_M[0][0], farthest_m)), float(rng.uniform(*PATCH_M[1]))
+        if _clear(xy, obstacles, FROM_BOX_M) and _clear(xy, cubes, BETWEEN_M):
+            return xy
+    raise _no_room()
+
+
+def _no_room() -> SmolkitError:
+    return SmolkitError("SK232", "room for every thing on the table", f"none after {TRIES} draws",
+                        "too many things for the patch", "ask for fewer distractors")

@@ -20,7 +20,7 @@ from smolkit.sim.arm_model import FIXTURE, NEAR_ARM, OBJECT, add_arm, quaternion
 from smolkit.sim.textures import mat, wood
 
 STEP_S = 0.004
-BOXES, STANDS = 2, 1
+BOXES, STANDS, ZONES = 2, 2, 1
 CUBE_KG = 0.012
 WALL_M = 0.003                                               # thickness of a box's walls
 MAT_CENTRE_M, MAT_HALF_M = (0.245, 0.0), (0.15, 0.22)
@@ -44,6 +44,8 @@ def compile_model(cubes: int) -> mujoco.MjModel:
         _add_box(spec, i)
     for i in range(STANDS):
         _add_stand(spec, i)
+    for i in range(ZONES):
+        _add_zone(spec, i)
     _add_target(spec)
     return spec.compile()
 
@@ -134,6 +136,12 @@ def _add_stand(spec: mujoco.MjSpec, index: int) -> None:
     body = spec.worldbody.add_body(name=f"stand{index}", pos=(0, 0, -1))
     body.add_geom(name=f"stand{index}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(0.025, 0.025, 0),
                   contype=FIXTURE, conaffinity=OBJECT, group=1, rgba=(0.72, 0.70, 0.66, 1))
+
+
+def _add_zone(spec: mujoco.MjSpec, index: int) -> None:
+    body = spec.worldbody.add_body(name=f"zone{index}", pos=(0, 0, -1))
+    body.add_geom(name=f"zone{index}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(0.035, 0.0004, 0),
+                  contype=0, conaffinity=0, group=1)
 
 
 def _add_target(spec: mujoco.MjSpec) -> None:

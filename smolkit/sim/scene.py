@@ -64,6 +64,16 @@ class Stand:
 
 
 @dataclass(frozen=True)
+class Zone:
+    """A flat coloured disc on the mat, only paint: where something is to be pushed."""
+
+    name: str
+    color: str
+    xy_m: tuple[float, float]
+    radius_m: float = 0.035
+
+
+@dataclass(frozen=True)
 class Light:
     """The lamp: the direction its rays travel in, how bright, how warm (-1 cold .. 1 warm)."""
 
@@ -86,7 +96,8 @@ class Scene:
 
     cubes: tuple[Cube, ...] = ()
     boxes: tuple[Box, ...] = ()                               # at most 2
-    stands: tuple[Stand, ...] = ()                            # at most 1
+    stands: tuple[Stand, ...] = ()                            # at most 2
+    zones: tuple[Zone, ...] = ()                              # at most 1
     target_m: tuple[float, float, float] | None = None        # where the `reach` marker floats
     start_deg: tuple[float, ...] = START_DEG                  # (6,) body deg, gripper %
     light: Light = Light()

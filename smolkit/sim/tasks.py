@@ -21,10 +21,10 @@ import numpy as np
 
 from smolkit.report import SmolkitError
 from smolkit.sim import layout
-from smolkit.sim.intents import Truth, in_box
+from smolkit.sim.intents import in_box
 from smolkit.sim.layout import Variant
 from smolkit.sim.scene import Scene
-from smolkit.sim.truth import truth_of
+from smolkit.sim.truth import Truth, truth_of
 from smolkit.sim.world import World
 
 TOUCH_M, LIFT_M, ZONE_M = 0.015, 0.05, 0.025
@@ -53,8 +53,9 @@ class Task:
 
     def success(self, world: World) -> bool:
         """Is it physically done, now?"""
-        speed_m_s = world.body_speed(world.scene.cubes[0].name) if world.scene.cubes else 0.0
-        return self.reached(truth_of(world), speed_m_s)
+        cubes = world.scene.cubes
+        velocity = world.body_velocity(cubes[0].name) if cubes else np.zeros(3)
+        return self.reached(truth_of(world), float(np.linalg.norm(velocity)))
 
     def vary(self, **changes) -> Task:
         """The same task with other colours, sides or distractors.
@@ -66,9 +67,9 @@ class Task:
 
 
 def task_named(name: str) -> Task:
-    """The task of that name; SK210 when there is none."""
+    """The task of that name; SK230 when there is none."""
     if name not in TASKS:
-        raise SmolkitError("SK210", f"one of {', '.join(sorted(TASKS))}", repr(name),
+        raise SmolkitError("SK230", f"one of {', '.join(sorted(TASKS))}", repr(name),
                            "a task's name is misspelt", "smolkit.sim.tasks.TASKS lists the tasks")
     return TASKS[name]
 

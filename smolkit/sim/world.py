@@ -125,6 +125,11 @@ class World:
             self.data.ctrl[:] = goal_rad
             self.model.actuator_forcerange[:] = np.stack([-cap, cap], axis=1)
 
+    def goal_rad(self) -> np.ndarray:
+        """The goals (6,) rad that the servos hold now."""
+        with self._lock:
+            return self.data.ctrl.copy()
+
     def advance_to(self, moment_s: float) -> None:
         """Steps physics up to `moment_s` (never past it); a moment in the past does nothing."""
         with self._lock:
@@ -141,6 +146,14 @@ class World:
             body = self._body(name)
             mujoco.mj_kinematics(self.model, self.data)
             return self.data.xpos[body].copy(), self.data.xquat[body].copy()
+
+    def body_frame(self, name: str) -> np.ndarray:
+        """Homogeneous transform (4, 4) from a body's axes to the base."""
+        position, quat = self.body_pose(name)
+        frame, turn = np.eye(4), np.empty(9)
+        mujoco.mju_quat2Mat(turn, quat)
+        frame[:3, :3], frame[:3, 3] = turn.reshape(3, 3), position
+        return frame
 
     def body_velocity(self, name: str) -> np.ndarray:
         """Linear velocity (3,) m/s of a body's centre."""
