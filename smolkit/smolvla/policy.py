@@ -1,0 +1,98 @@
+"""A policy as the arm sees it: observations in, a chunk of actions in degrees out.
+
+    >>> from smolkit.smolvla.fake import fake_observation, tiny_policy
+    >>> chunk = tiny_policy().predict(fake_observation())
+    >>> chunk.actions_deg.shape, chunk.fps
+    ((10, 6), 10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smolkit.cameras.camera import Observation
+from smolkit.report import SmolkitError
+from smolkit.smolvla.model import SmolVLA
+from smolkit.smolvla.processors import Processors
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """What the policy wants to do next, and when it looked."""
+
+    actions_deg: np.ndarray        # (T, 6) body deg, gripper %; row k is due at observed_s + (k + 1) / fps
+    fps: int
+    observed_s: float
+
+
+class SmolVLAPolicy:
+    """A network, its processors, and a generator of noise of its own: a seed gives the same run twice."""
+
+    def __init__(self, model: SmolVLA, processors: Processors, fps: int = 10, seed: int = 0):
+        self.model, self.processors, self.fps = model.eval(), processors, fps
+        self.reset(seed)
+
+    def reset(self, seed: int = 0) -> None:
+        """Starts the noise over."""
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def predict(self, observations: Observation | Sequence[Observation]) -> ActionChunk | list[ActionChunk]:
+        """One chunk per observation; a list is computed as one batch."""
+        single = isinstance(observations, Observation)
+        several = [observations] if single else list(observations)
+        batch = self.processors.before(self.batch(several))
+        shape = (len(several), self.model.config.chunk_size, self.model.config.max_action_dim)
+        noise = torch.randn(shape, generator=self._generator).to(self._device)               # (B, T, A)
+        actions_deg = self.processors.after(self.model.sample_actions(batch, noise=noise)).cpu().numpy()
+        chunks = [ActionChunk(rows, self.fps, seen.captured_s) for rows, seen in zip(actions_deg, several, strict=True)]
+        return chunks[0] if single else chunks
+
+    def batch(self, observations: Sequence[Observation]) -> dict[str, Tensor | list[str]]:
+        """Observations as a batch in robot units: what `Processors.before` takes."""
+        state = np.stack([seen.state_deg for seen in observations]).astype(np.float32)       # (B, 6)
+        pictures = {f"observation.images.{role}": self._pictures(observations, role) for role in observations[0].images}
+        self._check_cameras(pictures)
+        return {**pictures, "observation.state": torch.from_numpy(state).to(self._device),
+                "task": [seen.task for seen in observations]}
+
+    def _pictures(self, observations: Sequence[Observation], role: str) -> Tensor:
+        stacked = torch.from_numpy(np.stack([seen.images[role] for seen in observations]))   # (B, H, W, 3) uint8
+        return stacked.to(self._device).permute(0, 3, 1, 2).float() / 255                    # (B, 3, H, W)
+
+    def _check_cameras(self, pictures: dict[str, Tensor]) -> None:
+        """Every camera of the config must be there, except as many as it declares may be empty."""
+        config, renames = self.model.config, self.processors.rename_map
+        given = {renames.get(name, name) for name in pictures}
+        missing = [name for name in config.cameras if name not in given]
+        if len(missing) > config.empty_cameras:
+            raise SmolkitError("SK505", f"pictures of {', '.join(config.cameras)}", f"only {', '.join(sorted(given))}",
+                               "a camera is not plugged in, or has another role than at training time",
+                               "name the cameras as the policy does, or give a rename map")
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.state_proj.weight.device
+
+
+class ActionQueue:
+    """Executes the first `n_action_steps` of each chunk, then asks for a new one; as LeRobot's `select_action`."""
+
+    def __init__(self, policy: SmolVLAPolicy):
+        self._policy = policy
+        self._rows: list[np.ndarray] = []
+
+    def next(self, observation: Observation) -> np.ndarray:
+        """The action (6,) for this moment, in deg and gripper %."""
+        if not self._rows:
+            chunk = self._policy.predict(observation)
+            self._rows = list(chunk.actions_deg[:self._policy.model.config.n_action_steps])
+        return self._rows.pop(0)
+
+    def reset(self) -> None:
+        """Forgets what is left of the chunk."""
+        self._rows = []

@@ -1,0 +1,117 @@
+"""The eyes: a picture becomes patches, patches look at each other, sixteen of them become one token.
+
+    >>> import torch
+    >>> tower = SiglipTower(VisionConfig(width=32, ffn=64, layers=1, heads=2, image_px=64, patch_px=8), width_out=48)
+    >>> tower(torch.zeros(2, 3, 64, 64)).shape                   # 8 x 8 patches, 4 x 4 joined: 4 tokens
+    torch.Size([2, 4, 48])
+
+Source: SigLIP base (arXiv 2303.15343) with SmolVLM's pixel shuffle; positions are 0, 1, 2 ... in order.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smolkit.report import SmolkitError
+from smolkit.smolvla.attention import attend
+from smolkit.smolvla.backbone import VisionConfig
+
+
+class VisionAttention(nn.Module):
+    """Every patch sees every patch."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (project(x).unflatten(-1, (self.heads, -1))          # (B, P, heads, d)
+                             for project in (self.q_proj, self.k_proj, self.v_proj))
+        return self.out_proj(attend(query, key, value, mask=None))
+
+
+class VisionMLP(nn.Module):
+    """Two matrices with a GELU between them (the tanh form, which the weights were trained with)."""
+
+    def __init__(self, width: int, ffn: int):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, ffn), nn.Linear(ffn, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class VisionLayer(nn.Module):
+    """Look around, add; think alone, add."""
+
+    def __init__(self, config: VisionConfig):
+        super().__init__()
+        self.layer_norm1 = nn.LayerNorm(config.width, eps=config.eps)
+        self.self_attn = VisionAttention(config.width, config.heads)
+        self.layer_norm2 = nn.LayerNorm(config.width, eps=config.eps)
+        self.mlp = VisionMLP(config.width, config.ffn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))
+        return x + self.mlp(self.layer_norm2(x))
+
+
+def pixel_shuffle(patches: Tensor, factor: int) -> Tensor:
+    """Joins blocks of factor x factor neighbours into one long vector, row by row inside the block.
+
+        >>> import torch
+        >>> grid = torch.arange(16).reshape(1, 16, 1)            # a 4 x 4 grid of patches, one number each
+        >>> pixel_shuffle(grid, 2)[0]
+        tensor([[ 0,  1,  4,  5],
+                [ 2,  3,  6,  7],
+                [ 8,  9, 12, 13],
+                [10, 11, 14, 15]])
+    """
+    batch, count, width = patches.shape
+    side = int(count ** 0.5)
+    grid = patches.view(batch, side // factor, factor, side // factor, factor, width)
+    return grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, count // factor ** 2, factor ** 2 * width)
+
+
+class SiglipTower(nn.Module):
+    """Patches -> layers -> norm -> pixel shuffle -> one matrix into the language model's width."""
+
+    def __init__(self, config: VisionConfig, width_out: int):
+        super().__init__()
+        self.shuffle = config.shuffle
+        self.patch_embedding = nn.Conv2d(3, config.width, kernel_size=config.patch_px, stride=config.patch_px)
+        self.position_embedding = nn.Embedding((config.image_px // config.patch_px) ** 2, config.width)
+        self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.connector = nn.Linear(config.width * config.shuffle ** 2, width_out, bias=False)
+
+    def forward(self, image: Tensor, camera: int = 0) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, tokens, width_out). All cameras share these eyes."""
+        image = image.to(self.patch_embedding.weight.dtype)
+        patches = self.patch_embedding(image).flatten(2).transpose(1, 2)         # (B, 1024, 768)
+        self._check_count(patches.shape[1], image)
+        x = patches + self.position_embedding.weight
+        for layer in self.layers:
+            x = layer(x)
+        return self.connector(pixel_shuffle(self.norm(x), self.shuffle))         # (B, 64, 960)
+
+    def _check_count(self, count: int, image: Tensor) -> None:
+        expected = self.position_embedding.num_embeddings
+        if count != expected:
+            raise SmolkitError("SK503", f"pictures of {expected} patches", f"{count} patches from {tuple(image.shape)}",
+                               "resize_imgs_with_padding is not the size the vision tower was trained with",
+                               "set resize_imgs_with_padding to the backbone's image size")
+
+
+def build_vision(config: VisionConfig, width_out: int, cameras: int) -> nn.Module:
+    """The vision tower that the configuration names."""
+    if config.kind == "siglip":
+        return SiglipTower(config, width_out)
+    if config.kind == "keypoints":
+        from smolkit.smolvla.keypoints import KeypointTower
+        return KeypointTower(config, width_out, cameras)
+    raise SmolkitError("SK502", "vision kind 'siglip' or 'keypoints'", repr(config.kind),
+                       "a typing mistake in the backbone's vision configuration", "correct the word `kind`")
