@@ -15,5 +15,5 @@ TARGETS := install tour test check lab notebook clean
 .DEFAULT_GOAL := install
 
 $(TARGETS):
-	@command -v $(PYTHON) >/dev/null || { echo "smolkit: $(PYTHON) is missing: $$([ "$$(id -u)" = 0 ] || echo "sudo ")apt-get install -y python3 python3-venv (macOS: brew install python@3.12)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "smolkit: $(PYTHON) is missing: $$([ "$$(id -u 2>/dev/null)" = 0 ] || echo "sudo ")apt-get install -y python3 python3-venv (macOS: brew install python@3.12)"; exit 1; }
 	@$(PYTHON) -m scripts.run $@

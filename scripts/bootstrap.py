@@ -60,19 +60,21 @@ def fingerprint() -> str:
 
 
 def check_system_libraries() -> None:
-    """Stops, with one line, for a missing library that you can install; warns where you cannot."""
+    """Stops, with one line, for missing libraries that you can install; goes on with a warning otherwise.
+
+    SMOLKIT_RENDERER=software says that you want to go on without GL.
+    """
     needs = system.missing_libraries()
     if not needs:
         return
     what, command = " and ".join(needs), system.install_command(needs)
-    if system.can_become_root():
-        stop(f"no system library for {what}: {command}")
+    if system.can_become_root() and os.environ.get("SMOLKIT_RENDERER") != "software":
+        stop(f"no system library for {what}: {command}   (or go on without: SMOLKIT_RENDERER=software)")
+    losses = {system.RENDERING: "pictures come from the slow software renderer",
+              system.OPENCV: "USB cameras will not open"}
+    say(f"WARNING {' and '.join(losses[need] for need in needs)}; what would mend it: {command}")
     if system.RENDERING in needs:
-        say("WARNING no GL library and no root: using the slow software renderer "
-            f"(SMOLKIT_RENDERER=software); an administrator can run: {command}")
         os.environ["SMOLKIT_RENDERER"] = "software"
-    if system.OPENCV in needs:
-        say(f"WARNING USB cameras will not open until an administrator runs: {command}")
 
 
 def _right_python() -> str:
@@ -88,7 +90,9 @@ def _right_python() -> str:
 def _runs(python: Path) -> bool:
     """False for an environment whose Python was moved, upgraded away or is of the wrong age."""
     code = f"import sys; sys.exit(not {system.PYTHON_MIN} <= sys.version_info[:2] < {system.PYTHON_END})"
-    return python.is_file() and subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
+    if not os.path.isfile(python):              # also False where we may not look
+        return False
+    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
 
 
 def _make_venv(python: str) -> None:
@@ -97,8 +101,8 @@ def _make_venv(python: str) -> None:
     say("1/3 a Python environment in .venv (10 s)")
     done = subprocess.run([python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True)
     if done.returncode:
-        stop(f"python -m venv failed ({_last_line(done.stdout + done.stderr)}): "
-             f"{system.install_command(['venv'])}")
+        stop(f"no environment in .venv ({_last_line(done.stdout + done.stderr)}): "
+             "may you write into this folder, and is the disk full?")
 
 
 def _pip(step: str, what: str, arguments: list) -> None:
