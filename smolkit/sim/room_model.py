@@ -33,6 +33,7 @@ WRIST_EYE_M, WRIST_LOOK_M, WRIST_FOVY_DEG = (0.002, 0.062, -0.012), (-0.001, -0.
 def compile_model(cubes: int) -> mujoco.MjModel:
     """The compiled model with that many cubes. It is shared: copy it before changing a field."""
     spec = mujoco.MjSpec()
+    spec.compiler.degree = False                             # or joint limits in rad would be read as degrees
     _set_options(spec)
     _add_textures(spec)
     add_arm(spec)
