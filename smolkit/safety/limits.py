@@ -1,0 +1,213 @@
+"""What may be sent to the arm: one pure function from a wished goal to an admissible one.
+
+    >>> import numpy as np
+    >>> from smolkit.safety.profiles import profile
+    >>> memory = begin(np.array([0, 0, 0, 0, 0, 50.0]))
+    >>> verdict = limit(np.array([3, 0, 0, 0, 0, 50.0]), memory.goal_deg, 1 / 30, profile("standard"), memory)
+    >>> verdict.reasons, round(float(verdict.goal_deg[0]), 2)          # the tip would move at 0.56 m/s
+    (('tip speed',), 1.33)
+
+The order: into the calibrated range; no faster than the joints may; no further than the lead from the
+measured arm; no faster than the tip may; and no part of the step below the table or into the arm itself.
+Speed limits shorten a step and keep its direction, so a policy's path stays its path. Where a step leads
+into something, the part of it that stays clear is taken, or the part of it that slides past.
+
+A limit that is broken already (a person put the arm there) forbids only to make it worse.
+No state hides here: `Memory` goes in and comes out. Wished goals must be finite, (6,) (see `Envelope`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from smolkit.arm.joints import GRIPPER, LOWER_DEG, UPPER_DEG, to_radians
+
+from . import geometry
+from .profiles import Profile
+
+REASONS = ("time", "range", "speed", "ramp", "lead", "tip speed", "table", "self-collision")
+JOINT_DEG = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.1])   # deg of the joint per unit of a border pose
+FULL_RANGE_DEG = np.stack([LOWER_DEG, UPPER_DEG])      # (2, 6)
+ROUNDING_M = 1e-9
+CHANGED_DEG = 1e-6                                     # a smaller difference is rounding, not a limit
+SAMPLE_RAD = np.deg2rad(1.5)                           # a path is looked at this densely: 12 mm at most
+FRACTIONS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0])
+# Ways past an obstacle: the whole step, without one joint, with one only, and turning in place.
+_ONE = np.eye(6, dtype=bool)
+_WAYS = np.concatenate([np.ones((1, 6), dtype=bool), ~_ONE, _ONE, [[1, 0, 0, 0, 1, 1]]]).astype(float)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the next decision must know: the last admitted goal, and the ramp if one is running."""
+
+    goal_deg: np.ndarray           # (6,) before the first action: where the arm stands
+    fresh: bool = True             # no action admitted yet
+    ramp_left_s: float = 0.0       # time for which the first approach stays slow
+    ramp_deg_s: float = 0.0        # how slow
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be sent, why it differs from the wish, by how much at most, and what to remember."""
+
+    goal_deg: np.ndarray           # (6,)
+    reasons: tuple[str, ...]
+    withheld_deg: float
+    memory: Memory
+
+
+def begin(present_deg: np.ndarray) -> Memory:
+    """The memory of an arm that stands at this pose and has been sent nothing."""
+    return Memory(np.array(present_deg, dtype=float))
+
+
+def inner_range(range_deg: np.ndarray, profile: Profile) -> np.ndarray:
+    """A calibrated range (2, 6) -> the range of goals (2, 6), the margin inside it."""
+    margin = profile.range_margin_deg / JOINT_DEG
+    return np.stack([range_deg[0] + margin, range_deg[1] - margin])
+
+
+def limit(goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float, profile: Profile, memory: Memory,
+          range_deg: np.ndarray = FULL_RANGE_DEG) -> Verdict:
+    """The admissible goal nearest to `goal_deg` along a safe step from the last one.
+
+    goal_deg, present_deg (6,): border poses; dt_s: time since the last action; range_deg (2, 6): calibrated.
+    """
+    period_s = min(dt_s, profile.longest_period_s) if dt_s > 0 else 0.0     # NaN gives 0 too
+    lowest, highest = inner_range(range_deg, profile)
+    wish = np.clip(goal_deg, lowest, highest)
+    memory = _ramp(memory, wish, dt_s, profile)
+    whole = wish - memory.goal_deg
+    paced = _pace(whole, period_s, profile, memory)
+    near = _not_ahead(paced, period_s, memory, present_deg, (lowest, highest), profile)
+    step, blocked = _clear(near, period_s, profile, memory)
+    causes = (("range", _differ(wish, goal_deg)), (_pace_name(memory, period_s), _differ(paced, whole)),
+              ("lead", _differ(near, paced)))
+    reasons = (*(name for name, hit in causes if hit), *blocked)
+    return _verdict(goal_deg, step, reasons, memory, (lowest, highest))
+
+
+def _verdict(goal_deg: np.ndarray, step: np.ndarray, reasons: tuple[str, ...], memory: Memory,
+             bounds: tuple[np.ndarray, np.ndarray]) -> Verdict:
+    last = memory.goal_deg
+    admitted = np.clip(last + step, np.minimum(bounds[0], last), np.maximum(bounds[1], last))
+    withheld = float((np.abs(goal_deg - admitted) * JOINT_DEG).max())
+    return Verdict(admitted, reasons, withheld, replace(memory, goal_deg=admitted, fresh=False))
+
+
+def _differ(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.abs(a - b).max() > CHANGED_DEG)
+
+
+def _pace_name(memory: Memory, period_s: float) -> str:
+    if period_s == 0.0:
+        return "time"
+    return "ramp" if memory.ramp_left_s > 0 else "speed"
+
+
+def _ramp(memory: Memory, wish: np.ndarray, dt_s: float, profile: Profile) -> Memory:
+    """Starts the ramp at a first action far away, and lets it run out.
+
+    It lasts as long as the jump takes at the ramp's speed, so a policy that always asks for more than the
+    arm has reached yet is not held slow for ever.
+    """
+    far_deg = float((np.abs(wish - memory.goal_deg) * JOINT_DEG).max())
+    if memory.fresh or dt_s > profile.pause_s:
+        if far_deg <= profile.ramp_jump_deg:
+            return replace(memory, ramp_left_s=0.0)
+        slow = min(profile.ramp_speed_deg_s, profile.joint_speed_deg_s, far_deg / profile.ramp_s)
+        return replace(memory, ramp_left_s=far_deg / slow, ramp_deg_s=slow)
+    if memory.ramp_left_s > 0 and dt_s > 0:
+        return replace(memory, ramp_left_s=memory.ramp_left_s - min(dt_s, profile.longest_period_s))
+    return memory
+
+
+def _furthest(period_s: float, profile: Profile, memory: Memory) -> np.ndarray:
+    speed_deg_s = memory.ramp_deg_s if memory.ramp_left_s > 0 else profile.joint_speed_deg_s
+    return speed_deg_s * period_s / JOINT_DEG                              # (6,) border units in this period
+
+
+def _pace(step: np.ndarray, period_s: float, profile: Profile, memory: Memory) -> np.ndarray:
+    """Shortens the five body joints alike, which keeps their path, and the gripper by itself."""
+    share = _furthest(period_s, profile, memory) / np.maximum(np.abs(step), 1e-12)
+    return step * np.append(np.full(GRIPPER, min(1.0, share[:GRIPPER].min())), min(1.0, share[GRIPPER]))
+
+
+def _not_ahead(step: np.ndarray, period_s: float, memory: Memory, present_deg: np.ndarray,
+               bounds: tuple[np.ndarray, np.ndarray], profile: Profile) -> np.ndarray:
+    """Joint by joint: no goal further from the measured arm than the lead; where one is, it comes back."""
+    lead, last = profile.max_lead_deg / JOINT_DEG, memory.goal_deg
+    near = np.clip(last + step, present_deg - lead, present_deg + lead)
+    furthest = _furthest(period_s, profile, memory)
+    back = np.clip(np.clip(near, *bounds) - last, -furthest, furthest)
+    return np.where(near == last + step, step, back)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Steps (C, 6) looked at in (S,) fractions: what is clear, and how far the tips come."""
+
+    table: np.ndarray              # (C, S) bool
+    apart: np.ndarray              # (C, S) bool
+    tip_m: np.ndarray              # (C, S) longest way of a tip from the start
+
+
+def _look(last_rad: np.ndarray, steps_rad: np.ndarray, fractions: np.ndarray, profile: Profile) -> _Look:
+    count, samples = len(steps_rad), len(fractions)
+    along = (steps_rad[:, None, :] * fractions[:, None]).reshape(-1, 6)
+    at = geometry.frames(last_rad + np.concatenate([np.zeros((1, 6)), along]))
+    heights, gaps, tips = geometry.table_heights(at), geometry.gaps(at), geometry.tips(at)
+    need_m = np.where(geometry.FINGERS, profile.finger_table_m, profile.table_m)
+    table = (heights[1:] >= _bar(need_m, heights[0])).all(-1)
+    apart = (gaps[1:] >= _bar(profile.apart_m, gaps[0])).all(-1)
+    moved = tips[1:] - tips[0]
+    tip_m = np.sqrt((moved * moved).sum(-1)).max(-1)
+    return _Look(*(x.reshape(count, samples) for x in (table, apart, tip_m)))
+
+
+def _bar(need_m: np.ndarray | float, start_m: np.ndarray) -> np.ndarray:
+    """What must be kept; where the start is below it already, worse is forbidden and better is not."""
+    return np.where(start_m >= need_m, need_m, start_m - ROUNDING_M)
+
+
+def _clear(step: np.ndarray, period_s: float, profile: Profile,
+           memory: Memory) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The step with the tip's speed limit, stopped before or led past the table and the arm itself."""
+    last_rad, step_rad = to_radians(memory.goal_deg), np.deg2rad(step * JOINT_DEG)
+    if not np.any(step_rad):
+        return step, ()
+    ceiling_m_s = profile.ramp_tip_speed_m_s if memory.ramp_left_s > 0 else profile.tip_speed_m_s
+    furthest_m = min(ceiling_m_s, profile.tip_speed_m_s) * period_s
+    share = _within_tip_speed(last_rad, step_rad, furthest_m)
+    samples = int(np.clip(np.ceil(share * np.abs(step_rad).max() / SAMPLE_RAD), 1, 24))
+    look = _look(last_rad, share * step_rad[None], np.arange(1, samples + 1) / samples, profile)
+    why = ("tip speed",) if share < 1.0 else ()
+    if look.table.all() and look.apart.all():
+        return step * share, why
+    blocked = (*(() if look.table.all() else ("table",)), *(() if look.apart.all() else ("self-collision",)))
+    return _way_past(last_rad, step * share, furthest_m, profile), why + blocked
+
+
+def _within_tip_speed(last_rad: np.ndarray, step_rad: np.ndarray, furthest_m: float) -> float:
+    """The share of the step at which no tip moves further than that."""
+    share = 1.0
+    for _ in range(6):             # tips move on arcs: a first shortening can miss by a percent
+        tips = geometry.tips(geometry.frames(np.stack([last_rad, last_rad + share * step_rad])))
+        over = float(np.linalg.norm(tips[1] - tips[0], axis=-1).max()) / furthest_m
+        if over <= 1.0:
+            return share
+        share *= 0.9999 / over
+    return 0.0
+
+
+def _way_past(last_rad: np.ndarray, step: np.ndarray, furthest_m: float, profile: Profile) -> np.ndarray:
+    """Of all ways that `_WAYS` allows, the longest clear piece."""
+    steps = _WAYS * step                                                   # (C, 6) border units
+    look = _look(last_rad, np.deg2rad(steps * JOINT_DEG), FRACTIONS, profile)
+    fine = np.logical_and.accumulate(look.table & look.apart & (look.tip_m <= furthest_m), axis=1)
+    reach = np.where(fine, FRACTIONS, 0.0).max(1)                          # (C,) largest clear fraction
+    best = int((reach * np.linalg.norm(steps * JOINT_DEG, axis=1)).argmax())
+    return reach[best] * steps[best]
