@@ -71,7 +71,7 @@ def _can_push(here: np.ndarray, ahead: np.ndarray, far_m: float) -> bool:
     """The zone lies in reach, and so does the place behind the cube from which to push."""
     zone, start = here + far_m * ahead, here - 0.06 * ahead
     return bool(0.15 < zone[0] < 0.30 and abs(zone[1]) < 0.13
-                and 0.12 < start[0] and 0.13 < np.hypot(start[0] - 0.04, start[1]) < 0.27)
+                and start[0] > 0.12 and 0.13 < np.hypot(start[0] - 0.04, start[1]) < 0.27)
 
 
 def pick_scene(rng: np.random.Generator, variant: Variant) -> Scene:
