@@ -1,0 +1,205 @@
+"""The SO-101 follower arm: read it, move it through a guard, let it go.
+
+    >>> from smolkit.arm import fake
+    >>> with fake.arm(seed=3) as arm:
+    ...     print(arm.read().pos_deg.round(0) + 0.0)
+    [ 0.  0.  0.  0.  0. 50.]
+
+The port is a name ("/dev/ttyACM0", "COM3", "/dev/pts/3", "socket://127.0.0.1:7777") or an in-process
+serial object: a real arm and an emulated one differ by that alone. No command reaches the servos except
+through the guard, and torque comes on only in `energize`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from smolkit.arm import registers, torque
+from smolkit.arm.bus import Bus
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.configure import (
+    GRIPPER_ID,
+    check_calibration,
+    check_protection,
+    check_voltage,
+    configure,
+    require_servos,
+)
+from smolkit.clock import Clock, WallClock
+from smolkit.report import SmolkitError
+
+BODY_CAP, JAW_CAP = 600, 500                       # 0.1 % of stall; the raised lift needs about 530 at 6 V
+FRESH_S = 0.02                                     # a position this young need not be read again
+LONGEST_STEP_S = 0.1                               # a pause buys no long step
+TELEMETRY = np.dtype([("position", "<u2"), ("velocity", "<u2"), ("load", "<u2"), ("voltage", "u1"),
+                      ("temperature", "u1"), ("pending", "u1"), ("status", "u1"), ("moving", "u1"),
+                      ("reserved", "u1", 2), ("current", "<u2")])          # registers 56..70
+CURRENT_MA = 6.5                                   # per unit of Present_Current
+
+
+@dataclass(frozen=True)
+class JointState:
+    """All six joints at one moment, in the order of `JOINTS`."""
+
+    pos_deg: np.ndarray            # (6,) body deg, gripper %
+    vel_deg_s: np.ndarray          # (6,) deg/s, gripper %/s
+    load: np.ndarray               # (6,) drive duty, -1..1
+    current_ma: np.ndarray         # (6,) signed
+    voltage_v: np.ndarray          # (6,)
+    temperature_c: np.ndarray      # (6,)
+    error_bits: np.ndarray         # (6,) int, see registers.ERROR_BITS
+    captured_s: float              # monotonic
+
+
+class Guard(Protocol):
+    """Stands before every command; `smolkit.safety.Envelope` is the real one."""
+
+    def admit(self, goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float) -> np.ndarray:
+        """Goal (6,) wanted, present (6,), seconds since the last goal -> goal (6,) that may be sent."""
+
+    def reset(self) -> None:
+        """The next command is a first action."""
+
+
+class SO101:
+    """Opens and checks the arm. Without a guard it can be read, not moved.
+
+    Raises SK101 (a servo is silent), SK102/SK103 (port), SK108 (model), SK109 (calibration of another
+    arm), SK110 (voltage), SK111 (protections off). The port is free again when it raises.
+    """
+
+    def __init__(self, port: str | Any, calibration: Calibration, guard: Guard | None = None,
+                 clock: Clock | None = None, *, ramp_s: float = 1.0, **timing: float):
+        self.calibration, self.guard = calibration, guard
+        self.clock = clock if clock is not None else WallClock()
+        self.ramp_s, self.energized = ramp_s, False
+        self._present_deg, self._present_s = np.zeros(6), -np.inf
+        self._commanded_s = -np.inf
+        self.bus = Bus(port, **timing)
+        try:
+            self._check_and_configure()
+        except BaseException:
+            self.bus.close()
+            raise
+
+    def _check_and_configure(self) -> None:
+        ids = self.calibration.ids
+        require_servos(self.bus, ids)
+        check_voltage(self.bus, ids)
+        check_protection(self.bus, ids)
+        check_calibration(self.bus, self.calibration)
+        configure(self.bus, ids)
+
+    def __enter__(self) -> SO101:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def read(self) -> JointState:
+        """Everything a servo measures, of all six, in one transaction (1.4 ms on the wire)."""
+        begin_s = self.clock.now_s()
+        replies = self.bus.sync_read_block(registers.TELEMETRY_START, registers.TELEMETRY_BYTES,
+                                           self.calibration.ids)
+        end_s = self.clock.now_s()
+        table = np.frombuffer(b"".join(reply.data for reply in replies.values()), TELEMETRY)   # (6,)
+        errors = np.array([reply.error for reply in replies.values()]) | table["status"]
+        pos_deg = self.calibration.to_pos(_signed(table["position"], 15))
+        self._note(pos_deg, end_s)
+        return JointState(
+            pos_deg, self.calibration.to_rate(_signed(table["velocity"], 15)),
+            _signed(table["load"], 10) / 1000, _signed(table["current"], 15) * CURRENT_MA,
+            table["voltage"] / 10, table["temperature"].astype(float), errors, (begin_s + end_s) / 2)
+
+    def read_positions(self) -> np.ndarray:
+        """Positions (6,) only: deg, gripper %; half the wire time of `read`."""
+        ticks = self.bus.sync_read(registers.PRESENT_POSITION, self.calibration.ids)
+        pos_deg = self.calibration.to_pos(np.array(list(ticks.values()), float))
+        self._note(pos_deg, self.clock.now_s())
+        return pos_deg
+
+    def _note(self, pos_deg: np.ndarray, moment_s: float) -> None:
+        self._present_deg, self._present_s = pos_deg, moment_s
+
+    # -- moving -------------------------------------------------------------------------------------
+
+    def command(self, goal_deg: np.ndarray) -> np.ndarray:
+        """Sends a goal (6,) as far as the guard admits it; returns what was sent, in the same units."""
+        self._require_movable()
+        now_s = self.clock.now_s()
+        if now_s - self._present_s > FRESH_S:
+            self.read_positions()
+        dt_s = min(now_s - self._commanded_s, LONGEST_STEP_S)
+        admitted = np.array(self.guard.admit(goal_deg, self._present_deg.copy(), dt_s), dtype=float)
+        if admitted.shape != (6,) or not np.isfinite(admitted).all():
+            raise SmolkitError("SK132", "six finite numbers from the guard", repr(admitted),
+                               "a fault in the guard; nothing was sent", "report it with this message")
+        sent = self._send(admitted)
+        self._commanded_s = now_s
+        return sent
+
+    def _require_movable(self) -> None:
+        if self.guard is None:
+            raise SmolkitError("SK130", "a guard before any command", "this arm was opened without one",
+                               "an arm without a guard can be read, not moved",
+                               "SO101(port, calibration, guard=Envelope(...))")
+        if not self.energized:
+            raise SmolkitError("SK131", "an energized arm", "its torque is off",
+                               "a goal written now would switch torque on by itself", "arm.energize()")
+
+    def _send(self, admitted_deg: np.ndarray) -> np.ndarray:
+        """To ticks, within the calibrated range: the servo would stop at its limit anyway."""
+        calibration = self.calibration
+        wanted = calibration.to_ticks(admitted_deg)
+        ticks = np.clip(wanted, calibration.range_min, calibration.range_max)
+        self.bus.sync_write(registers.GOAL_POSITION, dict(zip(calibration.ids, ticks.tolist(), strict=True)))
+        return np.where(ticks == wanted, admitted_deg, calibration.to_pos(ticks))
+
+    def energize(self) -> None:
+        """Torque on where the arm stands, from a tenth of stall to the caps within `ramp_s`."""
+        if self.guard is None:
+            self._require_movable()
+        caps = {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
+        try:
+            self.energized = True                  # from here on close() must release
+            torque.energize(self.bus, self.calibration, self.clock, caps, self.ramp_s)
+        except BaseException:
+            self._release_quietly()
+            raise
+        self.guard.reset()
+        self._commanded_s = self.clock.now_s()
+        self.read_positions()
+
+    def _release_quietly(self) -> None:
+        """On the way out with an error that matters more; close() tries again and reports."""
+        try:
+            self.release()
+        except SmolkitError:
+            self.energized = True
+
+    def release(self) -> None:
+        """Torque off in all servos, read back. The arm falls if it is raised. Raises SK135 with the list."""
+        torque.release(self.bus, self.calibration.ids)
+        self.energized = False
+
+    def close(self) -> None:
+        """Releases the arm if it may have been moved, and frees the port whatever happens."""
+        if not self.bus.port.is_open:
+            return
+        try:
+            if self.energized or self.guard is not None:
+                self.release()
+        finally:
+            self.energized = False
+            self.bus.close()
+
+
+def _signed(words: np.ndarray, sign_bit: int) -> np.ndarray:
+    """Sign-magnitude words (6,) -> numbers (6,) float."""
+    magnitude = (words & ((1 << sign_bit) - 1)).astype(float)
+    return np.where(words >> sign_bit & 1, -magnitude, magnitude)

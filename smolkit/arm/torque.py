@@ -1,0 +1,107 @@
+"""Torque on without a jump, torque off without a doubt.
+
+A servo keeps the goal of yesterday in its register: switched on, it would drive there at full force.
+So `energize` writes goal := present, reads it back, switches on at a tenth of the torque and lets it
+grow. `release` tells everybody first, then each servo, then asks each whether it obeyed. A reply with
+an error bit is not a failed write (LeRobot takes it for one and leaves the rest of the arm powered).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from smolkit.arm import registers
+from smolkit.arm.bus import Bus
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.configure import joint_name
+from smolkit.clock import Clock
+from smolkit.report import SmolkitError
+
+START_CAP = 100                                    # 0.1 %: a tenth of stall can push nobody
+RAMP_STEPS = 10
+TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
+ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
+TRIES = 3
+
+
+def energize(bus: Bus, calibration: Calibration, clock: Clock, caps: Mapping[int, int],
+             ramp_s: float) -> None:
+    """Switches all servos on where they stand; `caps` by id in 0.1 %, reached after `ramp_s`."""
+    ids = calibration.ids
+    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    _require_inside(present, calibration)
+    start = _starting_caps(bus, ids, caps)
+    bus.sync_write(registers.TORQUE_LIMIT, start)
+    bus.sync_write(registers.ACCELERATION, dict.fromkeys(ids, ACCELERATION))
+    _write_verified(bus, registers.GOAL_POSITION, present)
+    _write_verified(bus, registers.TORQUE_ENABLE, dict.fromkeys(ids, 1))
+    begin_s = clock.now_s()
+    for step in range(1, RAMP_STEPS + 1):
+        clock.sleep_until(begin_s + ramp_s * step / RAMP_STEPS)
+        part = step / RAMP_STEPS
+        bus.sync_write(registers.TORQUE_LIMIT,
+                       {i: round(start[i] + (caps[i] - start[i]) * part) for i in ids})
+    _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
+
+
+def _starting_caps(bus: Bus, ids: tuple[int, ...], caps: Mapping[int, int]) -> dict[int, int]:
+    """Low for a limp servo; unchanged for one that already holds, or a raised arm would fall."""
+    holding = bus.sync_read(registers.TORQUE_ENABLE, ids)
+    now = bus.sync_read(registers.TORQUE_LIMIT, ids)
+    return {i: min(now[i], caps[i]) if holding[i] else min(START_CAP, caps[i]) for i in ids}
+
+
+def _require_inside(present: Mapping[int, int], calibration: Calibration) -> None:
+    for motor in calibration.motors:
+        low, high = motor.range_min - TOLERANCE_TICKS, motor.range_max + TOLERANCE_TICKS
+        if not low <= present[motor.id] <= high:
+            raise SmolkitError(
+                "SK133", f"{joint_name(motor.id)} within its calibrated {motor.range_min}..{motor.range_max}",
+                f"at tick {present[motor.id]}: switched on, it would drive to the edge by itself",
+                "the joint was pushed past its stop, or the calibration is wrong",
+                "move the joint to its middle by hand; if it stays red: smolkit calibrate")
+
+
+def _write_verified(bus: Bus, register: registers.Register, values: Mapping[int, int]) -> None:
+    """Sync write, read back, again where it differs; a sync write alone is not acknowledged."""
+    found: dict[int, int] = {}
+    for _ in range(TRIES):
+        bus.sync_write(register, values)
+        found = bus.sync_read(register, values)
+        if found == dict(values):
+            return
+    wrong = {i: found[i] for i in values if found[i] != values[i]}
+    raise SmolkitError("SK134", f"{register.name} to be accepted by all servos", f"refused: {wrong}",
+                       "a fault latched in a servo, or a second program on the port",
+                       "power the arm off and on, then run: smolkit doctor")
+
+
+def release(bus: Bus, ids: tuple[int, ...]) -> None:
+    """Torque off everywhere, verified; raises SK135 naming the servos that are, or may be, still on."""
+    trouble: dict[int, str] = {}
+    for _ in range(TRIES):
+        _attempt(lambda: bus.broadcast_write(registers.TORQUE_ENABLE, 0))
+        trouble = {i: state for i in ids if (state := _switch_off(bus, i))}
+        if not trouble:
+            return
+    names = ", ".join(f"{i} ({joint_name(i)}) {state}" for i, state in trouble.items())
+    raise SmolkitError("SK135", "torque off in all servos", names,
+                       "a cable is loose or the board lost its supply",
+                       "hold the arm and switch its power off")
+
+
+def _switch_off(bus: Bus, servo_id: int) -> str:
+    """'' when the servo says it is off, else what is known."""
+    _attempt(lambda: bus.write(servo_id, registers.TORQUE_ENABLE, 0))
+    try:
+        return "still on" if bus.read(servo_id, registers.TORQUE_ENABLE) else ""
+    except SmolkitError as error:
+        return f"silent ({error.code}), perhaps on"
+
+
+def _attempt(write: Callable[[], object]) -> None:
+    """One try whose failure the read-back will show; stopping here would leave the others powered."""
+    try:
+        write()
+    except SmolkitError:
+        return
