@@ -121,12 +121,15 @@ PARTS = (
     Part("gripper", "box", (-16.5, 0, -66), (3.6, 12, 16)),
     Part("gripper", "box", (-15.0, 0, -92), (4.0, 8.5, 12)),
     Part("gripper", "box", (-9.9, 0, -87), (1.9, 7.5, 17), "pad"),
+    Part("gripper", "box", (0, 40, -4), (9, 22, 2)),
+    Part("gripper", "box", (2, 68, 4), (15, 2, 15), "board"),
+    Part("gripper", "box", (2, 65, 3), (5, 5, 5), "servo"),
     Part("gripper", "cylinder", (20.2, 20.2, -23.4), (10, 1.6), "metal", axis="y"),
     # jaw: hub, lever and finger; its face is turned so that it meets a 25 mm cube flat
     Part("jaw", "cylinder", (0, 0, 18.5), (11, 23)),
     Part("jaw", "box", (0.5, -24, 18.5), (6, 20, 14)),
-    Part("jaw", "box", (-2.2, -60, 18.5), (3.6, 24, 9.5), turn_deg=7),
-    Part("jaw", "box", (-8.2, -65, 18.5), (1.9, 17, 7.5), "pad", turn_deg=7),
+    Part("jaw", "box", (-3.1, -60, 18.5), (3.2, 23, 9.5), turn_deg=-7),
+    Part("jaw", "box", (-8.4, -65, 18.5), (1.5, 17, 7.5), "pad", turn_deg=-7),
 )
 
 SOLIDS = (                         # what collides; fewer and simpler than what is seen
@@ -139,7 +142,7 @@ SOLIDS = (                         # what collides; fewer and simpler than what 
     Part("gripper", "box", (-16.5, 0, -60), (4, 13, 18)),
     Part("gripper", "box", (-13.5, 0, -91), (5.5, 8.5, 13), "grip"),
     Part("jaw", "box", (0, -22, 18.5), (6, 22, 14)),
-    Part("jaw", "box", (-4.2, -63, 18.5), (5.5, 20, 8.5), "grip", turn_deg=7),
+    Part("jaw", "box", (-4.3, -63, 18.5), (5.5, 20, 8.5), "grip", turn_deg=-7),
 )
 SHAPES = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
           "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE}
