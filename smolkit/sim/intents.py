@@ -21,10 +21,11 @@ from smolkit.sim.motion import Wish, azimuth, closing_direction, jaw_for, roll_a
 from smolkit.sim.truth import Truth
 
 JAW_OPEN_RAD = 0.5                # 54 mm between the tips: 14 mm of air on both sides of a cube
-JAW_SQUEEZE_RAD = np.deg2rad(-4)  # asked for, never reached while a cube is between the fingers
+JAW_SQUEEZE_RAD = np.deg2rad(-7)  # asked for, never reached while a cube is between the fingers
+JAW_PUSH_RAD = np.deg2rad(-6) # two tips with a gap too narrow for the cube's corner to jam in
 GRASP_Z_M = 0.013                 # of the grip's centre; the finger tips reach 6 mm lower
 CARRY_Z_M = 0.072                 # of the grip's centre above a box: 2.5 cm of air over 3.5 cm walls
-HELD_M = 0.013                    # a held cube's centre is no farther from the grip's centre
+HELD_M = 0.016                    # a held cube's centre is no farther from the grip's centre
 
 
 def ease(x: float) -> float:
@@ -115,11 +116,11 @@ def push_to_zone(truth: Truth) -> Wish:
     back_m, aside_m = float((cube - now)[:2] @ ahead), float((now - cube)[:2] @ left)
     roll = roll_across(np.arctan2(left[1], left[0]), cube, np.pi, 0.5 * truth.goal_rad[4])
     start = cube[:2] - 0.042 * ahead
-    behind = back_m > 0.016
+    behind = back_m > 0.013
     off_m = abs(aside_m) if behind else np.linalg.norm(now[:2] - start)
     misfit_m = off_m + 0.02 * abs(roll - truth.angle_rad[4]) + max(0.0, back_m - 0.06)
     wish = funnel(truth, np.array([*start, GRASP_Z_M]), misfit_m, roll)
     if behind and misfit_m < 0.012 and now[2] < GRASP_Z_M + 0.010:
         onward = cube[:2] - 0.019 * ahead + min(0.03, np.linalg.norm((zone - cube)[:2])) * ahead
         wish = replace(wish, centre_m=np.array([*onward, GRASP_Z_M]), hurry=0.6)
-    return replace(wish, jaw_rad=np.deg2rad(-2))
+    return replace(wish, jaw_rad=JAW_PUSH_RAD)

@@ -28,6 +28,7 @@ BETWEEN_M = 0.075                                 # cubes' centres: room for an 
 FROM_BOX_M = 0.105
 CUBE_Z_M = 0.0125
 TRIES = 2000
+START_TIP_M = (0.20, 0.0, 0.105)
 COLORS = ("red", "green", "blue", "yellow", "orange", "purple")
 
 
@@ -44,9 +45,14 @@ class Variant:
 
 
 def reach_scene(rng: np.random.Generator, variant: Variant) -> Scene:
-    """A ball floating over the table."""
-    turn, far = rng.uniform(-0.6, 0.6), rng.uniform(0.14, 0.24)
-    marker = (0.04 + far * np.cos(turn), far * np.sin(turn), rng.uniform(0.03, 0.11))
+    """A ball floating over the table, at least 8 cm from where the tip starts."""
+    for _ in range(TRIES):
+        turn, far = rng.uniform(-0.6, 0.6), rng.uniform(0.14, 0.24)
+        marker = np.array([0.04 + far * np.cos(turn), far * np.sin(turn), rng.uniform(0.03, 0.11)])
+        if np.linalg.norm(marker - START_TIP_M) > 0.08:
+            break
+    else:
+        raise _no_room()
     return Scene(target_m=tuple(map(float, marker)), instruction=variant.sentence or "touch the pink ball")
 
 
@@ -113,7 +119,7 @@ def furnish(rng: np.random.Generator, scene: Scene) -> Scene:
 
 def _start_pose(rng: np.random.Generator) -> tuple[float, ...]:
     """Above the middle of the patch, the jaw half open."""
-    tip_m = np.array([0.20, 0.0, 0.105]) + rng.uniform(-1, 1, 3) * (0.02, 0.025, 0.01)
+    tip_m = np.array(START_TIP_M) + rng.uniform(-1, 1, 3) * (0.02, 0.025, 0.01)
     angle_rad = reach(tip_m, np.deg2rad(75.0), float(rng.uniform(-0.12, 0.12))).angle_rad
     angle_rad[GRIPPER] = rng.uniform(0.30, 0.45)
     return tuple(float(v) for v in from_radians(angle_rad))

@@ -43,7 +43,7 @@ class Task:
     about: str                                   # what counts as success, in words
     timeout_s: float
     layout: Callable[[np.random.Generator, Variant], Scene]
-    reached: Callable[[Truth, float], bool]      # (truth, speed of the cube in m/s) -> done?
+    reached: Callable[[Truth, float], bool]      # (truth, speed m/s of cube or hand) -> done?
     variant: Variant = Variant()
 
     def sample(self, rng: np.random.Generator) -> Scene:
@@ -54,7 +54,7 @@ class Task:
     def success(self, world: World) -> bool:
         """Is it physically done, now?"""
         cubes = world.scene.cubes
-        velocity = world.body_velocity(cubes[0].name) if cubes else np.zeros(3)
+        velocity = world.body_velocity(cubes[0].name if cubes else "gripper")
         return self.reached(truth_of(world), float(np.linalg.norm(velocity)))
 
     def vary(self, **changes) -> Task:
@@ -75,7 +75,7 @@ def task_named(name: str) -> Task:
 
 
 def _touched(truth: Truth, speed_m_s: float) -> bool:
-    return bool(np.linalg.norm(truth.tip_m - truth.place_m) < TOUCH_M)
+    return bool(np.linalg.norm(truth.tip_m - truth.place_m) < TOUCH_M and speed_m_s < AT_REST_M_S)
 
 
 def _pushed(truth: Truth, speed_m_s: float) -> bool:
@@ -93,7 +93,7 @@ def _placed(truth: Truth, speed_m_s: float) -> bool:
 
 
 TASKS: dict[str, Task] = {task.name: task for task in (
-    Task("reach", "the finger tip comes within 1.5 cm of the floating ball", 6.0,
+    Task("reach", "the finger tip stops within 1.5 cm of the floating ball", 6.0,
          layout.reach_scene, _touched),
     Task("push", "the named cube's centre lies within 2.5 cm of the zone's centre", 15.0,
          layout.push_scene, _pushed),
