@@ -19,12 +19,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.joints import JOINT_NAMES
 from smolkit.report import SmolkitError
 
 from .limits import FULL_RANGE_DEG, JOINT_DEG, Memory, begin, inner_range, limit
 from .profiles import Profile
 from .profiles import profile as named
 
+ROLL = JOINT_NAMES.index("wrist_roll")
 LOG_LENGTH = 1000                  # half a minute at 30 Hz in which every single action was limited
 
 
@@ -171,6 +174,23 @@ class Envelope:
                            np.array2string(present, precision=1),
                            "the calibration belongs to another arm, or a servo passed the seam at 4095",
                            "smolkit calibrate")
+
+
+def calibrated_range(calibration: Calibration) -> np.ndarray:
+    """A calibration -> lowest and highest border pose (2, 6), what `Envelope` wants.
+
+        >>> from smolkit.arm.calibration import Calibration, MotorCalibration
+        >>> arm = Calibration(tuple(MotorCalibration(i, 0, 0, 1000, 3000) for i in range(1, 7)))
+        >>> calibrated_range(arm)[:, 0].round(1)
+        array([-87.9,  87.9])
+
+    LeRobot writes a full turn for wrist_roll without asking the arm, which has stops: there the drawing's
+    limits count.
+    """
+    ends = np.stack([calibration.to_pos(calibration.range_min), calibration.to_pos(calibration.range_max)])
+    range_deg = np.sort(ends, axis=0)
+    range_deg[:, ROLL] = np.clip(range_deg[:, ROLL], *FULL_RANGE_DEG[:, ROLL])
+    return range_deg
 
 
 def _six_numbers(value: np.ndarray) -> np.ndarray | None:

@@ -54,17 +54,17 @@ _CENTRE = np.array([centre for *_, centre, _ in BOXES]) / 1000                 #
 _HALF = np.array([half for *_, half in BOXES]) / 1000                          # (14, 3) m
 _MOVING = np.array([i for i, box in enumerate(BOXES) if box[0] not in ("base", "shoulder")])
 FINGERS = np.array([BOXES[i][0] in ("gripper", "jaw") and "finger" in BOXES[i][1] for i in _MOVING])
-_PAIRS = np.array([(i, j) for i, first in enumerate(BOXES) for j, second in enumerate(BOXES)
+PAIRS = np.array([(i, j) for i, first in enumerate(BOXES) for j, second in enumerate(BOXES)
                    for link, others in MEETINGS if first[0] == link and second[0] in others])   # (P, 2)
 _REACH = np.linalg.norm(_HALF, axis=1)                                         # (14,) m, circumscribed
 _FIXED = np.array([transform(xyz, rpy) for _, _, xyz, rpy in CHAIN])           # (6, 4, 4)
 _TIP_LINK = np.array([LINKS.index(link) for link, _ in TIPS])
 _TIP_XYZ = np.array([xyz for _, xyz in TIPS])                                  # (3, 3) m
-_FAR_M = 0.05            # pairs certainly further apart than this are not measured more closely
+_FAR_M = 0.02            # pairs certainly further apart than this are not measured more closely
 # Folded on its stops the arm is known to fit; where the boxes overlap there by some millimetres, that pair
 # is measured from there, as if it were REST_GAP_M apart.
 REST_DEG, REST_GAP_M = (0.0, -99.0, 96.0, 45.0, 0.0, 5.0), 0.006
-_FOLDED = np.zeros(len(_PAIRS))
+_FOLDED = np.zeros(len(PAIRS))
 _NEXT, _AFTER = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 
@@ -102,16 +102,16 @@ def table_heights(link_frames: np.ndarray) -> np.ndarray:
 def gaps(link_frames: np.ndarray) -> np.ndarray:
     """Frames (K, 7, 4, 4) -> lower bound (K, P) m of the distance of every pair that may meet.
 
-    Pairs whose circumscribed spheres are more than 5 cm apart in all K poses get that bound at once.
+    Pairs whose circumscribed spheres are more than 2 cm apart in all K poses get that bound at once.
     """
     at = link_frames[:, _LINK]                                                 # (K, 14, 4, 4)
     turn = at[..., :3, :3]
     centre = (turn @ _CENTRE[..., None])[..., 0] + at[..., :3, 3]
-    apart = centre[:, _PAIRS[:, 1]] - centre[:, _PAIRS[:, 0]]                  # (K, P, 3)
-    bound = np.linalg.norm(apart, axis=-1) - _REACH[_PAIRS].sum(1)           # (K, P)
+    apart = centre[:, PAIRS[:, 1]] - centre[:, PAIRS[:, 0]]                  # (K, P, 3)
+    bound = np.linalg.norm(apart, axis=-1) - _REACH[PAIRS].sum(1)           # (K, P)
     near = np.flatnonzero(bound.min(0) < _FAR_M)
     if len(near):
-        first, second = _PAIRS[near].T
+        first, second = PAIRS[near].T
         bound[:, near] = _separation(turn[:, first], turn[:, second], apart[:, near],
                                      _HALF[first], _HALF[second])
     return bound - _FOLDED
@@ -170,6 +170,6 @@ def nearest(angle_rad: np.ndarray) -> Nearest:
     table_m, apart_m = clearances(angle_rad)
     low, narrow = int(table_m[0].argmin()), int(apart_m[0].argmin())
     name = [f"{link} {part}" for link, part, *_ in BOXES]
-    first, second = _PAIRS[narrow]
+    first, second = PAIRS[narrow]
     return Nearest(float(table_m[0, low]), name[_MOVING[low]], float(apart_m[0, narrow]),
                    f"{name[first]} and {name[second]}")

@@ -9,8 +9,9 @@
 
 The order: into the calibrated range; no faster than the joints may; no further than the lead from the
 measured arm; no faster than the tip may; and no part of the step below the table or into the arm itself.
-Speed limits shorten a step and keep its direction, so a policy's path stays its path. Where a step leads
-into something, the part of it that stays clear is taken, or the part of it that slides past.
+Speed limits shorten a step and keep its direction, so a policy's path stays its path; the jaw alone may
+fall behind. Where a step leads into something, the part of it that stays clear is taken, or a part that
+slides past.
 
 A limit that is broken already (a person put the arm there) forbids only to make it worse.
 No state hides here: `Memory` goes in and comes out. Wished goals must be finite, (6,) (see `Envelope`).
@@ -34,6 +35,7 @@ ROUNDING_M = 1e-9
 CHANGED_DEG = 1e-6                                     # a smaller difference is rounding, not a limit
 SAMPLE_RAD = np.deg2rad(1.5)                           # a path is looked at this densely: 12 mm at most
 FRACTIONS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0])
+JAW_SHARES = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
 # Ways past an obstacle: the whole step, without one joint, with one only, and turning in place.
 _ONE = np.eye(6, dtype=bool)
 _WAYS = np.concatenate([np.ones((1, 6), dtype=bool), ~_ONE, _ONE, [[1, 0, 0, 0, 1, 1]]]).astype(float)
@@ -164,7 +166,7 @@ def _look(last_rad: np.ndarray, steps_rad: np.ndarray, fractions: np.ndarray, pr
     table = (heights[1:] >= _bar(need_m, heights[0])).all(-1)
     apart = (gaps[1:] >= _bar(profile.apart_m, gaps[0])).all(-1)
     moved = tips[1:] - tips[0]
-    tip_m = np.sqrt((moved * moved).sum(-1)).max(-1)
+    tip_m = np.sqrt((moved * moved).sum(-1)).max(-1)                       # (C * S,)
     return _Look(*(x.reshape(count, samples) for x in (table, apart, tip_m)))
 
 
@@ -181,26 +183,42 @@ def _clear(step: np.ndarray, period_s: float, profile: Profile,
         return step, ()
     ceiling_m_s = profile.ramp_tip_speed_m_s if memory.ramp_left_s > 0 else profile.tip_speed_m_s
     furthest_m = min(ceiling_m_s, profile.tip_speed_m_s) * period_s
-    share = _within_tip_speed(last_rad, step_rad, furthest_m)
-    samples = int(np.clip(np.ceil(share * np.abs(step_rad).max() / SAMPLE_RAD), 1, 24))
-    look = _look(last_rad, share * step_rad[None], np.arange(1, samples + 1) / samples, profile)
-    why = ("tip speed",) if share < 1.0 else ()
+    share = _within_tip_speed(last_rad, step_rad, furthest_m)              # (6,)
+    samples = int(np.clip(np.ceil(np.abs(share * step_rad).max() / SAMPLE_RAD), 1, 24))
+    look = _look(last_rad, (share * step_rad)[None], np.arange(1, samples + 1) / samples, profile)
+    why = ("tip speed",) if share.min() < 1.0 else ()
     if look.table.all() and look.apart.all():
         return step * share, why
     blocked = (*(() if look.table.all() else ("table",)), *(() if look.apart.all() else ("self-collision",)))
     return _way_past(last_rad, step * share, furthest_m, profile), why + blocked
 
 
-def _within_tip_speed(last_rad: np.ndarray, step_rad: np.ndarray, furthest_m: float) -> float:
-    """The share of the step at which no tip moves further than that."""
-    share = 1.0
+def _tips_move_m(last_rad: np.ndarray, steps_rad: np.ndarray) -> np.ndarray:
+    """Steps (C, 6) rad -> the furthest way of a tip (C,) m."""
+    tips = geometry.tips(geometry.frames(last_rad + np.concatenate([np.zeros((1, 6)), steps_rad])))
+    moved = tips[1:] - tips[0]
+    return np.sqrt((moved * moved).sum(-1)).max(-1)
+
+
+def _within_tip_speed(last_rad: np.ndarray, step_rad: np.ndarray, furthest_m: float) -> np.ndarray:
+    """The shares (6,) of the step at which no tip moves further than that.
+
+    The body keeps its path and comes first; the jaw opens and closes with what speed is left for its end.
+    """
+    if _tips_move_m(last_rad, step_rad[None])[0] <= furthest_m:
+        return np.ones(6)
+    body = np.where(np.arange(6) == GRIPPER, 0.0, 1.0)
     for _ in range(6):             # tips move on arcs: a first shortening can miss by a percent
-        tips = geometry.tips(geometry.frames(np.stack([last_rad, last_rad + share * step_rad])))
-        over = float(np.linalg.norm(tips[1] - tips[0], axis=-1).max()) / furthest_m
+        over = _tips_move_m(last_rad, (body * step_rad)[None])[0] / furthest_m
         if over <= 1.0:
-            return share
-        share *= 0.9999 / over
-    return 0.0
+            break
+        body *= 0.9999 / over
+    else:
+        return np.zeros(6)
+    shares = body + np.outer(JAW_SHARES, np.arange(6) == GRIPPER)          # (5, 6)
+    fits = _tips_move_m(last_rad, shares * step_rad) <= furthest_m
+    fits[-1] = True                # jaw at rest: measured above, and rounding may see it otherwise here
+    return shares[fits.argmax()]
 
 
 def _way_past(last_rad: np.ndarray, step: np.ndarray, furthest_m: float, profile: Profile) -> np.ndarray:
