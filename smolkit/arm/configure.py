@@ -134,8 +134,9 @@ def calibration_differences(bus: Bus, calibration: Calibration) -> list[str]:
 
 def calibration_registers(calibration: Calibration) -> dict[int, dict[Register, int]]:
     """What a calibration writes into each servo."""
-    return {motor.id: dict(zip(CALIBRATED, (motor.homing_offset, motor.range_min, motor.range_max), strict=True))
-            for motor in calibration.motors}
+    return {motor.id: {registers.HOMING_OFFSET: motor.homing_offset,
+                       registers.MIN_POSITION_LIMIT: motor.range_min,
+                       registers.MAX_POSITION_LIMIT: motor.range_max} for motor in calibration.motors}
 
 
 def check_calibration(bus: Bus, calibration: Calibration) -> None:

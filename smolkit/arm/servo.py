@@ -59,6 +59,14 @@ class ServoMemory:
         """Writes a register as a WRITE packet would, with Lock and read-only rules."""
         self.write(register.address, registers.encode(register, value))
 
+    def preset(self, register: Register, value: int) -> None:
+        """Sets a register as if the servo had come so from the factory."""
+        data = registers.encode(register, value)
+        for table, start in ((self._factory, 0), (self.live, 0), (self.eeprom, EEPROM_BYTES.start)):
+            at = register.address - start
+            if 0 <= at < len(table):
+                table[at:at + register.size] = data
+
     def show(self, register: Register, value: int) -> None:
         """Sets what a read-only register shows; only the servo itself does this."""
         self.live[register.address:register.address + register.size] = registers.encode(register, value)

@@ -1,0 +1,135 @@
+"""LeRobot's numbers to the last digit, and files that must not be believed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolkit.arm import calibration as cal
+from smolkit.arm.calibration import Calibration, MotorCalibration
+from smolkit.arm.joints import JOINT_NAMES
+from smolkit.report import SmolkitError
+
+# A real arm's ranges; offsets made up.
+RANGES = ((736, 3475), (815, 3199), (850, 3063), (811, 3183), (45, 3946), (1499, 3010))
+REAL = Calibration(tuple(MotorCalibration(i + 1, 0, -12 * i, *span) for i, span in enumerate(RANGES)))
+
+
+@pytest.mark.parametrize(("ticks", "low", "high", "deg", "both", "share"), [
+    (2047, 800, 3200, 4.131868, 3.916667, 51.958333),
+    (800, 800, 3200, -105.494505, -100, 0),
+    (1500, 736, 3475, -53.230769, -44.213217, 27.893392)])
+def test_from_ticks_as_lerobot_computes(ticks, low, high, deg, both, share):
+    assert cal.degrees(ticks, low, high) == pytest.approx(deg, abs=1e-6)
+    assert cal.symmetric(ticks, low, high) == pytest.approx(both, abs=1e-6)
+    assert cal.percent(ticks, low, high) == pytest.approx(share, abs=1e-6)
+
+
+@pytest.mark.parametrize(("value", "low", "high", "deg", "both", "share"), [
+    (10.0, 800, 3200, 2113, 2120, 1040),
+    (-33.3, 736, 3475, 1726, 1649, 736),
+    (1000.0, 800, 3200, 13375, 3200, 3200)])
+def test_to_ticks_as_lerobot_computes(value, low, high, deg, both, share):
+    assert cal.from_degrees(value, low, high) == deg
+    assert cal.from_symmetric(value, low, high) == both
+    assert cal.from_percent(value, low, high) == share
+
+
+def test_drive_mode_turns_percent_round_but_not_degrees():
+    assert cal.percent(800, 800, 3200, reverse=True) == 100
+    assert cal.symmetric(800, 800, 3200, reverse=True) == 100
+    assert cal.from_percent(100, 800, 3200, reverse=True) == 800
+    assert cal.from_symmetric(100, 800, 3200, reverse=True) == 800
+    turned = Calibration(tuple(MotorCalibration(m.id, 1, 0, m.range_min, m.range_max) for m in REAL.motors))
+    ticks = np.array([1000.0, 1000, 1000, 1000, 1000, 1499])
+    assert (turned.to_pos(ticks)[:5] == REAL.to_pos(ticks)[:5]).all()
+    assert (turned.to_pos(ticks)[5], REAL.to_pos(ticks)[5]) == (100, 0)
+    assert turned.to_rate(np.ones(6))[5] == -REAL.to_rate(np.ones(6))[5]
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_a_pose_survives_the_way_to_ticks_and_back(fractions):
+    ticks = REAL.range_min + np.array(fractions) * (REAL.range_max - REAL.range_min)
+    pos_deg = REAL.to_pos(ticks)
+    back = REAL.to_pos(REAL.to_ticks(pos_deg))
+    assert np.abs(back - pos_deg).max() <= 360 / 4095 + 1e-9       # one tick, cut toward zero
+
+
+def test_whole_poses_and_single_motors_agree():
+    pos_deg = np.array([10, -33.3, 50, -80, 100, 42.0])
+    low, high = REAL.range_min, REAL.range_max
+    single = [cal.from_degrees(v, *span) for v, span in zip(pos_deg[:5], zip(low, high), strict=False)]
+    assert REAL.to_ticks(pos_deg).tolist() == [*single, cal.from_percent(42.0, low[5], high[5])]
+
+
+def test_the_file_is_lerobots(tmp_path):
+    path = REAL.save(tmp_path / "folder" / "my_arm.json")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('{\n    "shoulder_pan": {\n        "id": 1,\n        "drive_mode": 0,')
+    assert list(json.loads(text)) == list(JOINT_NAMES)
+    assert Calibration.load(path) == REAL
+
+
+def test_the_file_is_found_in_both_layouts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_LEROBOT_CALIBRATION", str(tmp_path))
+    REAL.save(tmp_path / "robots" / "so101_follower" / "arm.json")
+    assert cal.find("arm") == REAL
+    with pytest.raises(SmolkitError, match="SK120") as error:
+        cal.find("arm", "leader")
+    assert "so_leader" in str(error.value)
+
+
+def test_the_folder_follows_hugging_faces_variables(tmp_path, monkeypatch):
+    for name in ("HF_LEROBOT_CALIBRATION", "HF_LEROBOT_HOME", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cal.default_paths("a")[0].parts[-6:] == ("huggingface", "lerobot", "calibration", "robots",
+                                                    "so_follower", "a.json")
+    monkeypatch.setenv("HF_LEROBOT_HOME", str(tmp_path))
+    assert cal.default_paths("a", "leader")[1] == tmp_path.joinpath(
+        "calibration", "teleoperators", "so101_leader", "a.json")
+
+
+def _edit(motor: str, **changes):
+    table = REAL.as_dict()
+    table[motor].update(changes)
+    return table
+
+
+BROKEN = {
+    "missing motor": {name: entry for name, entry in REAL.as_dict().items() if name != "elbow_flex"},
+    "another robot": {**REAL.as_dict(), "wheel": REAL.as_dict()["gripper"]},
+    "not a table": [1, 2, 3],
+    "text for a number": _edit("gripper", range_min="1499"),
+    "float": _edit("gripper", range_min=1499.0),
+    "bool": _edit("gripper", drive_mode=True),
+    "sixth key": _edit("gripper", colour=3),
+    "range upside down": _edit("shoulder_pan", range_min=3000, range_max=1000),
+    "empty range": _edit("shoulder_pan", range_min=2000, range_max=2000),
+    "offset": _edit("wrist_flex", homing_offset=-2048),
+    "id twice": _edit("gripper", id=1),
+    "id out of range": _edit("gripper", id=254),
+    "beyond a turn": _edit("wrist_roll", range_max=4096),
+    "half a sweep": _edit("shoulder_lift", range_min=2000),
+}
+
+
+@pytest.mark.fault(5)
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_wrong_file_is_refused_with_a_reason(name, tmp_path):
+    path = tmp_path / "arm.json"
+    path.write_text(json.dumps(BROKEN[name]), encoding="utf-8")
+    with pytest.raises(SmolkitError, match="SK122" if name == "half a sweep" else "SK121") as error:
+        Calibration.load(path)
+    assert error.value.next_step == "smolkit calibrate"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"shoulder_pan": {"id"', b"\xff\xfe\x00"])
+def test_a_damaged_file_is_refused(content, tmp_path):
+    path = tmp_path / "arm.json"
+    path.write_bytes(content)
+    with pytest.raises(SmolkitError, match="SK120"):
+        Calibration.load(path)
