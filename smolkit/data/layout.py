@@ -1,0 +1,189 @@
+"""Where each episode lies: the tables of v3.0 and v2.x, told in one language.
+
+    >>> Episode(0, 45, ("push",), 0, "data/chunk-000/file-000.parquet", {}).to_index
+    45
+
+`info.json` is the last file that our writer renames, so its counter rules: an episode beyond
+`total_episodes` was being saved when the power went, and does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smolkit.data.columns import read_table
+from smolkit.data.files import damaged, missing, read_bytes
+from smolkit.data.schema import TASKS_PATH, Info, load_info
+from smolkit.report import SmolkitError
+
+
+@dataclass(frozen=True)
+class VideoSpan:
+    """The part of an mp4 that shows one episode."""
+
+    file: str              # relative to the root
+    from_s: float
+    to_s: float
+    chunk: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One row of the episodes table."""
+
+    index: int
+    length: int            # frames
+    tasks: tuple[str, ...]
+    from_index: int        # its first row in the whole dataset
+    data_file: str         # relative to the root
+    videos: Mapping[str, VideoSpan]
+
+    @property
+    def to_index(self) -> int:
+        return self.from_index + self.length
+
+
+@dataclass(frozen=True)
+class Layout:
+    """info.json, the episodes 0..n-1 and the task texts by task_index."""
+
+    root: Path
+    info: Info
+    episodes: tuple[Episode, ...]
+    tasks: tuple[str, ...]
+
+
+def load_layout(root: Path) -> Layout:
+    """Reads every table below meta/; raises SmolkitError naming the file that is absent or damaged."""
+    info = load_info(root)
+    tables = _tables_v3 if info.version >= (3, 0) else _tables_v2
+    episodes, tasks = tables(root, info) if info.total_episodes else ([], [])
+    _check(root, info, episodes)
+    return Layout(root, info, tuple(episodes), tuple(tasks))
+
+
+def _tables_v3(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
+    rows: list[dict[str, Any]] = []
+    for path in episode_files(root):
+        found = [row for row in _episode_rows(path) if row["episode_index"] < info.total_episodes]
+        rows.extend(_episode_v3(info, row, path) for row in found)
+    return sorted(rows, key=lambda episode: episode.index), read_tasks(root)
+
+
+def episode_files(root: Path) -> list[Path]:
+    """All files of the episodes table, in the order of their numbers (file-1000 after file-999)."""
+    found = list((root / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
+    if not found:
+        raise missing(root / "meta/episodes/chunk-000/file-000.parquet")
+    return sorted(found, key=numbers)
+
+
+def numbers(path: Path) -> tuple[int, ...]:
+    """The (chunk, file) numbers of .../chunk-000/file-003.parquet."""
+    return tuple(int(n) for part in path.parts[-2:] for n in re.findall(r"\d+", part)[:1])
+
+
+def _episode_rows(path: Path) -> list[dict[str, Any]]:
+    """The table without its statistics, which are most of its columns."""
+    if not path.is_file():
+        raise missing(path)
+    try:
+        names = pq.ParquetFile(path).schema_arrow.names
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, str(error).strip().splitlines()[0]) from error
+    return read_table(path, [name for name in names if not name.startswith("stats/")]).to_pylist()
+
+
+def _episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
+    try:
+        videos = {key: _span(info, key, row) for key in info.video_keys}
+        data = info.data_file(row["data/chunk_index"], row["data/file_index"])
+        return Episode(int(row["episode_index"]), int(row["length"]), tuple(row["tasks"]),
+                       int(row["dataset_from_index"]), data, videos)
+    except (KeyError, TypeError) as error:
+        raise damaged(path, f"episode {row.get('episode_index')}: {type(error).__name__} {error}") from error
+
+
+def _span(info: Info, key: str, row: dict[str, Any]) -> VideoSpan:
+    chunk, number = row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"]
+    return VideoSpan(info.video_file(key, chunk, number), float(row[f"videos/{key}/from_timestamp"]),
+                     float(row[f"videos/{key}/to_timestamp"]), chunk, number)
+
+
+def read_tasks(root: Path) -> list[str]:
+    """Task texts by task_index; the text is whatever string column there is (its name differs by release)."""
+    path = root / TASKS_PATH
+    table = read_table(path)
+    texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
+    if len(texts) != 1 or "task_index" not in table.column_names:
+        raise damaged(path, f"columns {table.column_names}, not task_index and one text")
+    pairs = zip(table.column("task_index").to_pylist(), table.column(texts[0]).to_pylist(), strict=True)
+    return _by_index(path, dict(pairs))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _by_index(path: Path, tasks: dict[int, str]) -> list[str]:
+    if sorted(tasks) != list(range(len(tasks))):
+        raise damaged(path, f"task indices {sorted(tasks)}, not 0..{len(tasks) - 1}")
+    return [tasks[index] for index in range(len(tasks))]
+
+
+def _tables_v2(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
+    tasks = {int(row["task_index"]): str(row["task"])
+             for row in _json_lines(root / "meta/tasks.jsonl", "task_index", "task")}
+    rows = _json_lines(root / "meta/episodes.jsonl", "episode_index", "length")
+    episodes, start = [], 0
+    for row in sorted(rows, key=lambda row: int(row["episode_index"])):
+        episodes.append(_episode_v2(info, row, start))
+        start += int(row["length"])
+    return episodes, _by_index(root / "meta/tasks.jsonl", tasks)
+
+
+def _episode_v2(info: Info, row: dict[str, Any], start: int) -> Episode:
+    """v2.x has one file per episode and camera, so each span begins at 0 s."""
+    index, length = int(row["episode_index"]), int(row["length"])
+    chunk = index // info.chunks_size
+    videos = {key: VideoSpan(info.video_file(key, chunk, 0, index), 0.0, length / info.fps, chunk, index)
+              for key in info.video_keys}
+    return Episode(index, length, tuple(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
+
+
+def _json_lines(path: Path, *needed: str) -> list[dict[str, Any]]:
+    try:
+        rows = [json.loads(line) for line in read_bytes(path).decode().splitlines() if line.strip()]
+    except ValueError as error:
+        raise damaged(path, f"no valid JSON lines: {error}") from error
+    if not all(isinstance(row, dict) and all(key in row for key in needed) for row in rows):
+        raise damaged(path, f"a line without {' and '.join(needed)}")
+    return rows
+
+
+def _check(root: Path, info: Info, episodes: list[Episode]) -> None:
+    """The table must hold each episode once, end to end, and agree with info.json."""
+    start = 0
+    for place, episode in enumerate(episodes):
+        if (episode.index, episode.from_index) != (place, start):
+            raise _disagree(root, f"episode {place} from row {start}",
+                            f"episode {episode.index} from row {episode.from_index}")
+        start = episode.to_index
+    if (len(episodes), start) != (info.total_episodes, info.total_frames):
+        raise _disagree(root, f"{info.total_episodes} episodes, {info.total_frames} frames (info.json)",
+                        f"{len(episodes)} episodes, {start} frames")
+
+
+def _disagree(root: Path, expected: str, found: str) -> SmolkitError:
+    return SmolkitError("SK406", f"in the episodes table of {root}: {expected}", found,
+                        "files of two recordings were mixed, or an edit broke off",
+                        "copy the whole dataset again")

@@ -1,0 +1,107 @@
+"""Opening a dataset to go on recording: first everything beyond info.json's counters is taken back.
+
+A kill between two renames can leave an episode in the data file or in an mp4 that info.json doesn't
+count. Such a tail is cut off (packets are copied, nothing is encoded again); counted episodes stay.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from smolkit.data.columns import parquet_bytes, read_table
+from smolkit.data.files import STAGED_SUFFIX, Transaction
+from smolkit.data.layout import Layout, load_layout, numbers
+from smolkit.data.reader import Dataset, load_stats
+from smolkit.data.schema import DATA_PATH, EXTRA_PATH, VERSION, VIDEO_PATH, read_json
+from smolkit.data.store import CameraStats, Limits, Store
+from smolkit.data.tables import Place
+from smolkit.data.video import cut, frame_count
+from smolkit.report import SmolkitError
+
+
+def load_store(root: Path, limits: Limits | None = None) -> Store:
+    """The dataset, cleaned, ready for its next episode; that one goes to new files, as LeRobot does it."""
+    layout = load_layout(root)
+    if layout.info.codebase_version != VERSION:
+        raise SmolkitError("SK402", f"a dataset {VERSION} to continue", layout.info.codebase_version,
+                           "the dataset was recorded with an older LeRobot", "convert it to v3.0 first")
+    if (layout.info.data_path, layout.info.video_path or VIDEO_PATH) != (DATA_PATH, VIDEO_PATH):
+        raise SmolkitError("SK405", f"the paths {DATA_PATH} and {VIDEO_PATH}", layout.info.data_path,
+                           "another program laid this dataset out",
+                           "record into a new dataset and merge them")
+    clean(layout)
+    extra = read_json(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
+    histograms = extra.pop("camera_histograms", {})
+    store = Store(root, layout.info, extra, limits)
+    if layout.episodes:
+        store.rows = (_numbers(Dataset(root)),)
+        used = int(store.rows[0]["task_index"].max()) + 1
+        store.tasks = layout.tasks[:max(used, layout.info.total_tasks)]
+        store.cameras = {key: _camera(root, key, histograms) for key in layout.info.video_keys}
+        store.start_after(_last(root, "data"), _last(root, "meta/episodes"),
+                          {key: _last(root, f"videos/{key}") for key in layout.info.video_keys})
+    return store
+
+
+def _numbers(dataset: Dataset) -> dict[str, np.ndarray]:
+    return {key: dataset.columns[key] for key, f in dataset.info.features.items() if f.is_number}
+
+
+def _camera(root: Path, key: str, histograms: dict) -> CameraStats:
+    if key in histograms:
+        return CameraStats(int(histograms[key]["frames"]), np.array(histograms[key]["counts"]))
+    stats = load_stats(root, (3, 0))[key]
+    return CameraStats(int(stats["count"][0]), None, stats)
+
+
+def _last(root: Path, folder: str) -> Place:
+    found = [numbers(path) for path in (root / folder).glob("chunk-*/file-*.*")]
+    return max(found, default=(0, -1))          # the next after it is (0, 0)
+
+
+def clean(layout: Layout) -> list[str]:
+    """Takes back what info.json doesn't count; returns what was done, in words."""
+    root, done = layout.root, []
+    for path in [*root.rglob(f"*{STAGED_SUFFIX}")]:
+        path.unlink()
+        done.append(f"removed {path.relative_to(root)}")
+    for folder in ("meta/episodes", "data"):
+        for path in sorted((root / folder).glob("chunk-*/file-*.parquet")):
+            done.extend(_cut_rows(root, path, layout.info.total_episodes))
+    for key in layout.info.video_keys:
+        for path in sorted((root / "videos" / key).glob("chunk-*/file-*.mp4")):
+            done.extend(_cut_frames(layout, key, path))
+    return done
+
+
+def _cut_rows(root: Path, path: Path, episodes: int) -> list[str]:
+    """Keeps the rows of counted episodes; the file goes where none is left."""
+    table = read_table(path)
+    kept = table.filter(pc.less(table.column("episode_index"), episodes))
+    if kept.num_rows == table.num_rows:
+        return []
+    name = path.relative_to(root).as_posix()
+    if not kept.num_rows:
+        path.unlink()
+        return [f"removed {name}"]
+    with Transaction(root) as change:
+        change.write(name, parquet_bytes([kept]))
+    return [f"cut {table.num_rows - kept.num_rows} rows from {name}"]
+
+
+def _cut_frames(layout: Layout, key: str, path: Path) -> list[str]:
+    name = path.relative_to(layout.root).as_posix()
+    spans = [e.videos[key] for e in layout.episodes if e.videos[key].file == name]
+    if not spans:
+        path.unlink()
+        return [f"removed {name}"]
+    counted = round(max(span.to_s for span in spans) * layout.info.fps)
+    surplus = frame_count(path) - counted
+    if surplus <= 0:
+        return []
+    with Transaction(layout.root) as change:
+        change.write(name, cut(path.read_bytes(), counted))
+    return [f"cut {surplus} frames from {name}"]
