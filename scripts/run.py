@@ -67,8 +67,8 @@ def lab(python: Path) -> None:
 
 
 def notebook(python: Path) -> None:
-    """One lesson, run from top to bottom into a page that you can look at: `make notebook N=00`."""
-    number = os.environ.get("N", "")
+    """One lesson, run from top to bottom into a page: `make notebook N=00`, or `scripts.run notebook 00`."""
+    number = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("N", "")
     found = notebooks(f"{number}_*.ipynb") if number else []
     if len(found) != 1:
         stop(f"which notebook? N={number or '(nothing)'} names {len(found)} of them: make notebook N=00")
