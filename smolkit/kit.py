@@ -1,0 +1,121 @@
+"""The kit: opens arm, cameras, guard and time for one lane, and closes what it opened.
+
+    with Kit.sim(task="place", seed=7) as kit:          # no robot: emulated servos, simulated bench
+        kit.arm.energize()
+        observation = kit.observe()                     # joints in deg, pictures, instruction
+        kit.command(observation.state_deg + 1)          # through the safety envelope, always
+
+`Kit.open("kit.toml")` reads the same from a file, whose `lane` may be "sim" or "real": the driver, the
+packets and the guard are the same in both, only the far end of the wire differs.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.so101 import SO101
+from smolkit.cameras.camera import Camera, CameraRole, Observation
+from smolkit.clock import Clock, SteppedClock, WallClock
+from smolkit.report import SmolkitError
+from smolkit.safety.envelope import Envelope
+
+FRONT_AND_WRIST = ("front", "wrist")
+
+
+class Kit:
+    """An arm with its guard, its cameras and its clock: a `Rig` for the loop, a desk for a notebook."""
+
+    def __init__(self, arm: SO101, guard: Envelope, cameras: Mapping[str, Camera], clock: Clock, task: str):
+        self.arm, self.guard, self.cameras, self.clock, self.task = arm, guard, dict(cameras), clock, task
+        self.bench: Bench | None = None                 # the simulated bench, in the sim lane only
+        self._closing = ExitStack()
+
+    @classmethod
+    def sim(cls, task: str = "place", seed: int = 0, *, profile: str = "standard", image_px: int = 96,
+            calibration: Calibration | None = None, renderer: Any = None) -> Kit:
+        """A kit without a robot, in stepped time: the scene is drawn by `seed`."""
+        from smolkit.sim.bench import Bench
+        clock = SteppedClock()
+        bench = Bench(task, seed, clock, renderer)
+        calibration = bench.install(calibration)
+        guard = Envelope(profile, _range_deg(calibration))
+        arm = SO101(bench.port, calibration, guard, clock)
+        roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
+        kit = cls(arm, guard, {role.name: bench.camera(role) for role in roles}, clock, bench.scene.instruction)
+        kit.bench = bench
+        kit._closing.callback(bench.close)
+        return kit
+
+    @classmethod
+    def real(cls, port: str, calibration: Path, cameras: Mapping[str, int | str], *, task: str = "",
+             profile: str = "beginner", height_px: int = 480, width_px: int = 640, fps: int = 30) -> Kit:
+        """A kit on the desk: a serial port, a calibration file, and a device for every camera role."""
+        from smolkit.cameras.opencv import OpenCVCamera
+        clock, taught = WallClock(), Calibration.load(calibration)
+        guard = Envelope(profile, _range_deg(taught))
+        with ExitStack() as stack:                      # a camera that fails must not leave the others open
+            opened = {}
+            for role, device in cameras.items():
+                opened[role] = OpenCVCamera(device, CameraRole(role, height_px, width_px, fps), clock)
+                stack.callback(opened[role].close)
+            kit = cls(SO101(port, taught, guard, clock), guard, opened, clock, task)
+            kit._closing = stack.pop_all()
+        return kit
+
+    @classmethod
+    def open(cls, path: Path | str) -> Kit:
+        """The kit that a kit file describes.
+
+        Errors: SK801 where the file cannot be read or holds an unknown key or lane.
+        """
+        table = _read_kit_file(Path(path))
+        lane = table.pop("lane", "sim")
+        try:
+            return {"sim": cls.sim, "real": cls.real}[lane](**table)
+        except (KeyError, TypeError) as error:
+            raise _bad_kit_file(Path(path), str(error)) from error
+
+    def observe(self) -> Observation:
+        """Joints and pictures of this moment."""
+        state = self.arm.read()
+        images = {role: camera.read().image for role, camera in self.cameras.items()}
+        return Observation(state.pos_deg, images, self.task, state.captured_s)
+
+    def command(self, goal_deg: np.ndarray) -> None:
+        """Sends a goal (6,) in deg and gripper %, as far as the guard admits it."""
+        self.arm.command(goal_deg)
+
+    def close(self) -> None:
+        """Torque off, verified; port, cameras and renderer closed, also when the first of them fails."""
+        with self._closing:
+            self._closing.callback(self.arm.close)
+
+    def __enter__(self) -> Kit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _range_deg(calibration: Calibration) -> np.ndarray:
+    """Lowest and highest pose (2, 6) of the calibrated arm, in deg and gripper %."""
+    return np.stack([calibration.to_pos(calibration.range_min), calibration.to_pos(calibration.range_max)])
+
+
+def _read_kit_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _bad_kit_file(path, f"{type(error).__name__}: {error}") from error
+
+
+def _bad_kit_file(path: Path, found: str) -> SmolkitError:
+    return SmolkitError("SK801", f"a kit file {path.name} with lane \"sim\" or \"real\" and that lane's keys", found,
+                        "the file is not there, or a key is misspelled", "compare it with hardware/kit.sim.toml")

@@ -1,0 +1,39 @@
+"""The scripted demonstrator at the wheel: an actor that may look at the simulation's truth.
+
+    with Kit.sim("place", seed=1) as kit:
+        kit.arm.energize()
+        expert = ScriptedActor(kit.bench, noisy=True)
+        for step in run_episode(kit, expert, seconds=15, finished=kit.bench.success): ...
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smolkit.arm.joints import from_radians
+from smolkit.cameras.camera import Observation
+from smolkit.sim.bench import Bench
+from smolkit.sim.demonstrator import Demonstrator, Perturbation
+from smolkit.sim.truth import truth_of
+from smolkit.teleop.loop import Decision
+
+
+class ScriptedActor:
+    """Executes the expert's move; when noisy, stumbles now and then and records the right move."""
+
+    def __init__(self, bench: Bench, noisy: bool = False):
+        self._bench, self._expert = bench, Demonstrator(bench.task)
+        self._noise = Perturbation(bench.rng) if noisy else None
+
+    def __call__(self, observation: Observation) -> Decision:
+        truth = truth_of(self._bench.world)
+        label_deg = self._expert.act(truth)                            # (6,)
+        if self._noise is None:
+            return Decision(label_deg)
+        return Decision(self._noise.disturb(from_radians(truth.goal_rad), label_deg), label_deg)
+
+
+def privileged_truth(bench: Bench) -> np.ndarray:
+    """Where cube, destination and finger tip truly are: (9,) m. Only a simulation knows."""
+    truth = truth_of(bench.world)
+    return np.concatenate([truth.cube_m, truth.place_m, truth.tip_m])

@@ -1,0 +1,110 @@
+"""Recording the demonstrations: the scripted expert, through driver and envelope, into a LeRobot dataset.
+
+    for done in record(folder / "dataset", settings, calibration): print(done, "episodes")
+
+Simulation runs in worker processes, one process writes. Only successful demonstrations are kept; the
+scene's seed is a column of the dataset, so an interrupted recording knows where to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from smolkit.arm.calibration import Calibration
+from smolkit.cameras.camera import CameraRole, Observation
+from smolkit.data.reader import Dataset
+from smolkit.data.schema import Feature
+from smolkit.data.writer import DatasetWriter
+from smolkit.evaluation.parallel import ordered_map
+from smolkit.kit import FRONT_AND_WRIST, Kit
+from smolkit.teleop.loop import Pace, run_episode
+from smolkit.teleop.scripted import ScriptedActor
+from smolkit.tour.settings import TourSettings
+
+PACE = Pace(policy_hz=10, control_hz=30)
+SEED_COLUMN = "scene_seed"
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode as a worker process hands it over."""
+
+    seed: int
+    success: bool
+    observations: tuple[Observation, ...]
+    actions_deg: np.ndarray                    # (N, 6) body deg, gripper %
+    limited: float                             # share of commands that the envelope changed
+
+
+def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> Demonstration:
+    """Shows the task once in the scene of that seed, under the profile that the policy will run under."""
+    with open_kit(seed, settings, calibration) as kit:
+        kit.arm.energize()
+        expert = ScriptedActor(kit.bench, noisy=True)
+        steps = list(run_episode(kit, expert, settings.trial_seconds, PACE, finished=kit.bench.success))
+        return Demonstration(seed, kit.bench.success(), tuple(step.observation for step in steps),
+                             np.stack([step.action_deg for step in steps]),
+                             kit.guard.report().limited_share)
+
+
+def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iterator[Demonstration]:
+    """Records until the dataset holds `settings.demonstrations` episodes; yields each attempt.
+
+    Call it again after an interruption: saved episodes stay, seeds continue after the last one.
+    """
+    work = partial(demonstrate, settings=settings, calibration=calibration)
+    with _open_writer(root, settings, calibration) as writer:
+        if writer.episodes >= settings.demonstrations:
+            return
+        seeds = count(_next_seed(root, settings, writer.episodes))
+        attempts = ordered_map(work, seeds, settings.workers)
+        try:
+            for seed, attempt in attempts:
+                if attempt.success:
+                    _save(writer, seed, attempt)
+                yield attempt
+                if writer.episodes >= settings.demonstrations:
+                    return
+        finally:
+            attempts.close()
+
+
+def open_kit(seed: int, settings: TourSettings, calibration: Calibration, image_px: int | None = None) -> Kit:
+    """The tour's arm in the scene of that seed. The renderer is shared: making one costs half a second."""
+    return Kit.sim(settings.task, seed, profile=settings.profile, image_px=image_px or settings.image_px,
+                   calibration=calibration, renderer=_renderer())
+
+
+@lru_cache(maxsize=1)
+def _renderer():
+    from smolkit.sim.world import World
+    return World().renderer
+
+
+def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -> DatasetWriter:
+    if (root / "meta").exists():
+        return DatasetWriter.resume(root)
+    cameras = [CameraRole(name, settings.image_px, settings.image_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
+    return DatasetWriter.create(root, PACE.policy_hz, cameras, features={SEED_COLUMN: Feature("int64", (1,))},
+                                calibration=calibration.as_dict(), notes={"profile": settings.profile})
+
+
+def _next_seed(root: Path, settings: TourSettings, episodes: int) -> int:
+    if episodes == 0:
+        return settings.first_demo_seed
+    with Dataset(root, episodes=[episodes - 1]) as dataset:
+        return int(dataset[0][SEED_COLUMN]) + 1
+
+
+def _save(writer: DatasetWriter, seed: int, attempt: Demonstration) -> None:
+    for seen, action_deg in zip(attempt.observations, attempt.actions_deg, strict=True):
+        images = {f"observation.images.{role}": image for role, image in seen.images.items()}
+        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed,
+                          "captured_s": seen.captured_s, **images}, seen.task)
+    writer.save_episode()
