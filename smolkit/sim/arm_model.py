@@ -54,7 +54,7 @@ def quaternion(matrix: np.ndarray) -> np.ndarray:
 
 
 def add_arm(spec: mujoco.MjSpec) -> None:
-    """Puts the arm at the origin of `spec`: bodies named as `kinematics.LINKS`, joints and actuators as `JOINTS`."""
+    """Puts the arm at the origin of `spec`: bodies named as in `LINKS`, joints and servos as in `JOINTS`."""
     for name, (rgba, specular, shininess) in MATERIALS.items():
         spec.add_material(name=name, rgba=rgba, specular=specular, shininess=shininess)
     bodies = {"base": spec.worldbody.add_body(name="base")}

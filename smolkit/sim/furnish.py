@@ -36,6 +36,7 @@ def furnish(model: mujoco.MjModel, data: mujoco.MjData, scene: Scene) -> dict[st
     for i in range(ZONES):
         ids.update(_lay_zone(model, f"zone{i}", scene.zones[i] if i < len(scene.zones) else None))
     model.body("target").pos[:] = AWAY_M if scene.target_m is None else scene.target_m
+    _show(model, [*ids.values(), *([] if scene.target_m is None else [model.body("target").id])])
     _set_light(model, scene.light)
     model.mat("wood").rgba[:3], model.mat("mat").rgba[:3] = scene.table_tint, scene.mat_tint
     for name, shift in (("front", scene.front_shift), ("wrist", scene.wrist_shift)):
@@ -48,12 +49,18 @@ def _check(scene: Scene) -> None:
     names = [thing.name for thing in things]
     crowded = len(scene.boxes) > BOXES or len(scene.stands) > STANDS or len(scene.zones) > ZONES
     if crowded or len(set(names)) < len(names):
-        raise SmolkitError("SK213", f"{BOXES} boxes, {STANDS} stands, {ZONES} zone at most; each with its own name",
+        raise SmolkitError("SK213", f"{BOXES} boxes, {STANDS} stands, {ZONES} zone at most; no name twice",
                            ", ".join(names), "the task sampled more than the world holds", "reduce the scene")
     for thing in (*scene.cubes, *scene.boxes, *scene.zones):
         if thing.color not in COLORS:
             raise SmolkitError("SK214", f"a colour of {', '.join(COLORS)}", repr(thing.color),
                                f"{thing.name} has a colour without an RGB value", "add it to scene.COLORS")
+
+
+def _show(model: mujoco.MjModel, bodies: list[int]) -> None:
+    """Makes the unused part of the pool fully transparent: such geoms cost the renderer nothing."""
+    pool = (model.geom_group == 1) & (model.geom_bodyid > 0)
+    model.geom_rgba[pool, 3] = np.isin(model.geom_bodyid[pool], bodies)
 
 
 def _set_size(model: mujoco.MjModel, geom: str, size_m: tuple[float, float, float]) -> None:
@@ -118,7 +125,7 @@ def _set_light(model: mujoco.MjModel, light: Light) -> None:
     model.light_dir[0] = direction
     model.light_pos[0] = np.array([0.2, 0.0, 0.1]) - 1.3 * direction
     warm = np.array([1.0, 0.97 - 0.05 * light.warmth, 0.93 - 0.13 * light.warmth])
-    model.light_diffuse[0] = 0.72 * light.intensity * warm
+    model.light_diffuse[0] = 0.56 * light.intensity * warm
     model.light_ambient[0] = 0.04 * light.intensity
     model.light_specular[0] = 0.25 * light.intensity
 

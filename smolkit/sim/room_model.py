@@ -24,9 +24,9 @@ BOXES, STANDS, ZONES = 2, 2, 1
 CUBE_KG = 0.012
 WALL_M = 0.003                                               # thickness of a box's walls
 MAT_CENTRE_M, MAT_HALF_M = (0.245, 0.0), (0.15, 0.22)
-FRONT_EYE_M, FRONT_LOOK_M, FRONT_FOVY_DEG = (0.66, 0.22, 0.44), (0.17, 0.0, 0.07), 44.0
+FRONT_EYE_M, FRONT_LOOK_M, FRONT_FOVY_DEG = (0.61, 0.35, 0.42), (0.18, 0.0, 0.065), 43.0
 # On the gripper's side, as the printed mounts hold it: looks along the fingers at what lies between.
-WRIST_EYE_M, WRIST_LOOK_M, WRIST_FOVY_DEG = (0.002, 0.062, -0.012), (-0.001, -0.004, -0.110), 68.0
+WRIST_EYE_M, WRIST_LOOK_M, WRIST_FOVY_DEG = (0.004, 0.066, -0.004), (0.004, 0.008, -0.120), 70.0
 
 
 @functools.lru_cache(maxsize=8)
@@ -59,11 +59,11 @@ def _set_options(spec: mujoco.MjSpec) -> None:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.iterations = 30
     spec.stat.extent, spec.stat.center = 1.0, (0.2, 0.0, 0.1)
-    visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.01, 12.0, 0.6
-    visual.quality.shadowsize, visual.quality.offsamples = 1024, 4
+    visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.01, 3.5, 0.85
+    visual.quality.shadowsize, visual.quality.offsamples = 2048, 4
     visual.quality.numslices, visual.quality.numstacks = 20, 8
     visual.global_.offwidth, visual.global_.offheight = 640, 480
-    visual.headlight.ambient, visual.headlight.diffuse = (0.32, 0.32, 0.33), (0.22, 0.22, 0.22)
+    visual.headlight.ambient, visual.headlight.diffuse = (0.42, 0.42, 0.43), (0.14, 0.14, 0.14)
     visual.headlight.specular = (0.05, 0.05, 0.05)
 
 
@@ -76,7 +76,7 @@ def _add_textures(spec: mujoco.MjSpec) -> None:
         texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height,
                                    nchannel=3)
         texture.data = image.tobytes()
-    _textured(spec, "wood", repeat=(2.0, 2.0), specular=0.12)
+    _textured(spec, "wood", repeat=(1.5, 1.5), specular=0.12)
     _textured(spec, "mat", repeat=(1.0, 1.0), specular=0.03)
 
 
@@ -87,8 +87,9 @@ def _textured(spec: mujoco.MjSpec, name: str, repeat: tuple[float, float], specu
 
 def _add_table(spec: mujoco.MjSpec) -> None:
     world = spec.worldbody
-    world.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(1.0, 0.8, 0.05), pos=(0.1, 0, 0),
-                   material="wood", contype=FIXTURE, conaffinity=OBJECT, friction=(0.8, 0.005, 0.0001), group=1)
+    world.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.72, 0.62, 0.05), pos=(0.1, 0, 0),
+                   material="wood", contype=FIXTURE, conaffinity=OBJECT, friction=(0.8, 0.005, 0.0001),
+                   group=1)
     world.add_geom(name="mat", type=mujoco.mjtGeom.mjGEOM_BOX, size=(*MAT_HALF_M, 0.0005),
                    pos=(*MAT_CENTRE_M, 0.0003), material="mat", contype=0, conaffinity=0, group=1)
     world.add_light(name="lamp", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(0.5, -0.4, 1.4),
@@ -147,5 +148,5 @@ def _add_zone(spec: mujoco.MjSpec, index: int) -> None:
 
 def _add_target(spec: mujoco.MjSpec) -> None:
     body = spec.worldbody.add_body(name="target", pos=(0, 0, -1))
-    body.add_geom(name="target", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(0.012, 0, 0), contype=0, conaffinity=0,
-                  group=1, rgba=(0.95, 0.25, 0.55, 1))
+    body.add_geom(name="target", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=(0.012, 0, 0), contype=0,
+                  conaffinity=0, group=1, rgba=(0.95, 0.25, 0.55, 1))

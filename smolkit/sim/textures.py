@@ -27,7 +27,8 @@ def wood(size: int = 512) -> np.ndarray:
     y = np.linspace(0, planks, size, endpoint=False)
     plank = y.astype(int)
     warp = 0.35 * _smooth_noise(rng, 8, 3, size) + 0.12 * _smooth_noise(rng, 40, 6, size)
-    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (5.0 * y[:, None] + 6.0 * warp + rng.random(planks)[plank][:, None]))
+    phase = 5.0 * y[:, None] + 6.0 * warp + rng.random(planks)[plank][:, None]
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * phase)
     fibre = _smooth_noise(rng, size // 2, 10, size)
     shade = 0.93 + 0.05 * rng.random(planks)[plank][:, None] - 0.07 * rings - 0.06 * fibre
     seam = (y - plank < 0.012)[:, None]

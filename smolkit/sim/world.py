@@ -159,7 +159,8 @@ class World:
         """Linear velocity (3,) m/s of a body's centre."""
         with self._lock:
             velocity = np.empty(6)
-            mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_BODY, self._body(name), velocity, 0)
+            mujoco.mj_objectVelocity(self.model, self.data, mujoco.mjtObj.mjOBJ_BODY, self._body(name),
+                                     velocity, 0)
             return velocity[3:]
 
     def tool_position(self) -> np.ndarray:
@@ -187,15 +188,18 @@ class World:
 
     # --- pictures ----------------------------------------------------------------------------------------
 
-    def render(self, camera: str, height_px: int, width_px: int) -> np.ndarray:
-        """What the "front" or "wrist" camera sees: (H, W, 3) uint8 RGB."""
+    def render(self, camera: str, height_px: int, width_px: int, fine: bool | None = None) -> np.ndarray:
+        """What the "front" or "wrist" camera sees: (H, W, 3) uint8 RGB.
+
+        `fine` (shadows, smooth edges) is None by size: from 200 px on.
+        """
         if camera not in CAMERAS:
             raise SmolkitError("SK212", f"a camera of {CAMERAS}", repr(camera), "a typing error",
                                "name one of the two")
         with self._lock:
             mujoco.mj_kinematics(self.model, self.data)      # mj_step leaves the poses one step behind
             mujoco.mj_camlight(self.model, self.data)
-            return self.renderer.draw(self.model, self.data, camera, height_px, width_px)
+            return self.renderer.draw(self.model, self.data, camera, height_px, width_px, fine)
 
     @property
     def renderer(self) -> Renderer:
