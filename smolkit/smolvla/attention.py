@@ -50,7 +50,8 @@ def positions(pad: Tensor) -> Tensor:
 def rope(x: Tensor, position: Tensor) -> Tensor:
     """Turns each pair (x1, x2) of x (B, S, h, d) by an angle that grows with the token's position (B, S)."""
     half = x.shape[-1] // 2
-    rate = ROPE_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)    # (d/2,) rad per token
+    fraction = torch.arange(half, device=x.device, dtype=torch.float32) / half
+    rate = ROPE_BASE ** -fraction    # (d/2,) rad per token
     angle_rad = position[:, :, None, None].float() * rate                                     # (B, S, 1, d/2)
     cos, sin = angle_rad.cos(), angle_rad.sin()
     x1, x2 = x.float().chunk(2, dim=-1)
@@ -110,7 +111,8 @@ class Block(nn.Module):
     """A Llama block, open in the middle so that two streams can meet there.
 
     First `query` and `key_value`, then the caller attends as it likes, then `finish`.
-    `kv_width` differs from `width` only in the expert's cross layers, whose keys come from the language model.
+    `kv_width` differs from `width` only in the expert's cross layers, whose keys are made of the language
+    model's keys.
     """
 
     def __init__(self, width: int, ffn: int, heads: int, kv_heads: int, head_dim: int, eps: float,

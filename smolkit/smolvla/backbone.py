@@ -22,8 +22,9 @@ from smolkit.report import SmolkitError
 class VisionConfig:
     """How a picture becomes a few tokens.
 
-    kind "siglip": a tower of patches, as published. kind "keypoints": a small convolutional stem for each camera
-    whose answer is where things are; it learns from scratch on a laptop, which a patch tower does not.
+    kind "siglip": a tower of patches, as published. kind "keypoints": a small convolutional stem for each
+    camera whose answer is where things are; it learns from scratch on a laptop, which a patch tower does
+    not.
     """
 
     kind: str = "siglip"
@@ -43,7 +44,8 @@ class VisionConfig:
 
     @property
     def tokens_per_image(self) -> int:
-        return self.tokens if self.kind == "keypoints" else (self.image_px // self.patch_px // self.shuffle) ** 2
+        side = self.image_px // self.patch_px // self.shuffle
+        return self.tokens if self.kind == "keypoints" else side ** 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def read_backbone(folder: Path) -> Backbone:
         backbone = _from_smolkit(raw) if "smolkit" in raw else _from_smolvlm(raw)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SmolkitError("SK502", "a SmolVLM config.json with text_config and vision_config",
-                           f"{path}: {type(error).__name__}: {error}", "the file is missing, cut off or of another model",
+                           f"{path}: {type(error).__name__}: {error}",
+                           "the file is missing, cut off or of another model",
                            "download the backbone's config.json again, or give backbone=...") from error
     return replace(backbone, **_special_ids(folder))
 
@@ -100,7 +103,8 @@ def backbone_to_dict(backbone: Backbone) -> dict[str, Any]:
     text, vision = backbone.text, backbone.vision
     return {"architectures": ["SmolVLMForConditionalGeneration"], **raw, "scale_factor": vision.shuffle,
             "tie_word_embeddings": False, "vocab_size": text.vocabulary,
-            "text_config": {"model_type": "llama", **{theirs: getattr(text, ours) for ours, theirs in TEXT_NAMES.items()}},
+            "text_config": {"model_type": "llama",
+                            **{theirs: getattr(text, ours) for ours, theirs in TEXT_NAMES.items()}},
             "vision_config": {theirs: getattr(vision, ours) for ours, theirs in VISION_NAMES.items()}}
 
 
@@ -131,6 +135,11 @@ def _special_ids(folder: Path) -> dict[str, int]:
     path = folder / "tokenizer.json"
     if not path.exists():
         return {}
-    added = {token["content"]: token["id"] for token in json.loads(path.read_text(encoding="utf-8"))["added_tokens"]}
+    try:
+        tokens = json.loads(path.read_text(encoding="utf-8"))["added_tokens"]
+        added = {token["content"]: token["id"] for token in tokens}
+    except (ValueError, KeyError, TypeError) as error:
+        raise SmolkitError("SK507", "a tokenizer.json", f"{path}: {type(error).__name__}: {error}",
+                           "the file was cut off", "download the backbone's tokenizer again") from error
     names = {"fake_image_id": "<fake_token_around_image>", "global_image_id": "<global-img>"}
     return {field: added[token] for field, token in names.items() if token in added}

@@ -5,12 +5,14 @@
     >>> policy, folder = tiny_policy(seed=3), tempfile.mkdtemp()
     >>> _ = save_checkpoint(folder, policy)
     >>> again = load_checkpoint(folder, seed=3)
-    >>> bool((again.predict(fake_observation()).actions_deg == policy.predict(fake_observation()).actions_deg).all())
+    >>> seen = fake_observation()
+    >>> (again.predict(seen).actions_deg == policy.predict(seen).actions_deg).all().item()
     True
 
-In the folder: `config.json`, `model.safetensors`, `policy_preprocessor.json`, `policy_postprocessor.json` with their
-statistics, and `vlm/` with the backbone's sizes and the tokenizer. Old checkpoints (before autumn 2025) carry their
-statistics among the weights; they are found there. A weight that is missing is an error: a random one would move the arm.
+In the folder: `config.json`, `model.safetensors`, `policy_preprocessor.json`, `policy_postprocessor.json`
+with their statistics, and `vlm/` with the backbone's sizes and the tokenizer. Old checkpoints (before
+autumn 2025) carry their statistics among the weights; they are found there. A weight that is missing is an
+error: a random one would move the arm.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import ours, split_statistics, theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
-from smolkit.smolvla.processors import Stats, make_processors
+from smolkit.smolvla.processors import Stats
 
 
 @dataclass(frozen=True)
@@ -57,33 +59,32 @@ class LoadedWeights:
                   "compare num_vlm_layers, num_expert_layers and attention_mode with the training run's")))
 
 
-def load_checkpoint(folder: str | Path, backbone: Path | Backbone | None = None, tokenizer: Path | None = None,
+def load_checkpoint(folder: str | Path, backbone: Path | Backbone | None = None,
+                    tokenizer: Path | None = None,
                     dtype: torch.dtype | None = torch.float32, device: str = "cpu", fps: int = 10,
                     seed: int = 0, stats: Stats | None = None) -> SmolVLAPolicy:
     """A policy from a folder, ready to predict; `policy.weights` tells what was found.
 
-    backbone: a folder with the VLM's `config.json` and tokenizer, or its sizes, where the checkpoint only names
-    it. dtype: None keeps each tensor's own. stats: used where the checkpoint has none.
+    backbone: a folder with the VLM's `config.json` and tokenizer, or its sizes, where the checkpoint only
+    names it. dtype: None keeps each tensor's own. stats: used where the checkpoint has none.
     """
     folder = _recover(Path(folder))
     config = SmolVLAConfig.from_json(folder / "config.json")
     if (folder / "adapter_config.json").exists():
         raise SmolkitError("SK510", f"whole weights in {folder}", "a PEFT adapter (adapter_config.json)",
                            "the policy was fine-tuned with LoRA and saved without its base",
-                           "merge it first: in LeRobot's environment, PeftModel.merge_and_unload(), then save_pretrained")
+                           "in LeRobot's environment: PeftModel.merge_and_unload(), then save_pretrained")
     weights, statistics = read_weights(folder / "model.safetensors")
     home = _backbone_folder(folder, config, backbone)
     sizes = backbone if isinstance(backbone, Backbone) else _sizes(config, home)
     model = _empty_model(config, replace(sizes, lm_head="language.head.weight" in weights))
     found = fill(model, weights, dtype)
     processors = processor_files.read(folder, config, {**(stats or {}), **statistics}, tokenizer or home)
-    policy = SmolVLAPolicy(model.to(device), processors, fps, seed)
-    policy.weights = found
-    return policy
+    return SmolVLAPolicy(model.to(device), processors, fps, seed, weights=found)
 
 
 def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
-    """Writes the policy beside `folder` first, then swaps: a crash leaves the old checkpoint or the new one, whole."""
+    """Writes beside `folder` first, then swaps: a crash leaves the old checkpoint or the new one, whole."""
     folder = _recover(Path(folder))
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -99,7 +100,7 @@ def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], Stats]:
-    """The tensors of a `model.safetensors` in our names, and the statistics that old checkpoints keep among them."""
+    """The tensors of a `model.safetensors` in our names, and the statistics old files keep among them."""
     try:
         raw = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -113,13 +114,15 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], Stats]:
 def fill(model: SmolVLA, weights: dict[str, Tensor], dtype: torch.dtype | None) -> LoadedWeights:
     """Puts the weights into the network; a missing one or one of another shape is an error."""
     own = model.state_dict()
-    found = LoadedWeights(tuple(sorted(own.keys() & weights.keys())), tuple(sorted(own.keys() - weights.keys())),
+    found = LoadedWeights(tuple(sorted(own.keys() & weights.keys())),
+                          tuple(sorted(own.keys() - weights.keys())),
                           tuple(sorted(weights.keys() - own.keys())))
     found.report().checks[0].raise_if_red()
     for name in found.loaded:
         if weights[name].shape != own[name].shape:
             raise SmolkitError("SK511", f"{theirs(name)} of shape {tuple(own[name].shape)}",
-                               str(tuple(weights[name].shape)), "the backbone or the config is of another size",
+                               str(tuple(weights[name].shape)),
+                               "the backbone or the config is of another size",
                                "give the backbone that the checkpoint was trained with")
     kept = {name: weights[name] if dtype is None else weights[name].to(dtype) for name in found.loaded}
     model.load_state_dict(kept, assign=True)
@@ -133,7 +136,7 @@ def _empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
 
 
 def _backbone_folder(folder: Path, config: SmolVLAConfig, given: Path | Backbone | None) -> Path:
-    """Where the backbone's config and tokenizer are: as told, in the checkpoint, or beside it under its name."""
+    """Where the backbone's config and tokenizer are: as told, in the checkpoint, or beside it."""
     if given is not None and not isinstance(given, Backbone):
         return Path(given)
     name = config.vlm_model_name
@@ -147,7 +150,8 @@ def _sizes(config: SmolVLAConfig, home: Path) -> Backbone:
         return read_backbone(home)
     if config.vlm_model_name in BACKBONES:
         return BACKBONES[config.vlm_model_name]
-    raise SmolkitError("SK502", f"the sizes of the backbone {config.vlm_model_name}", "no folder of that name",
+    raise SmolkitError("SK502", f"the sizes of the backbone {config.vlm_model_name}",
+                       "no folder of that name",
                        "the checkpoint names a backbone that is not beside it",
                        "give backbone=FOLDER with the VLM's config.json and tokenizer.json")
 

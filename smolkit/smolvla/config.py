@@ -25,7 +25,7 @@ LATER_KEYS = {"pretrained_revision"}     # LeRobot 0.6 writes it, 0.4 refuses it
 
 @dataclass(frozen=True)
 class Feature:
-    """What one input or output is: VISUAL, STATE or ACTION, and its shape (pictures: channels, height, width)."""
+    """One input or output: VISUAL, STATE or ACTION, and its shape (pictures: channels, height, width)."""
 
     type: str
     shape: tuple[int, ...]
@@ -36,7 +36,7 @@ class SmolVLAConfig:
     """All that shapes a policy, apart from its backbone's sizes (`smolkit.smolvla.backbone`)."""
 
     n_obs_steps: int = 1
-    input_features: dict[str, Feature] = field(default_factory=dict)     # the order of pictures is the prefix's order
+    input_features: dict[str, Feature] = field(default_factory=dict)     # pictures in the prefix's order
     output_features: dict[str, Feature] = field(default_factory=dict)
     device: str | None = None
     use_amp: bool = False
@@ -116,7 +116,7 @@ class SmolVLAConfig:
         known = {f.name for f in fields(cls)} - {"extra", "key_order"}
         extra = {key: value for key, value in raw.items() if key not in known | {"type"}}
         if foreign := sorted(set(extra) - LATER_KEYS):
-            warnings.warn(f"SK501 unknown keys in the policy's config are kept, not used: {', '.join(foreign)}",
+            warnings.warn(f"SK501 unknown keys in the config are kept, not used: {', '.join(foreign)}",
                           stacklevel=2)
         values = {key: _tidy(key, value) for key, value in raw.items() if key in known}
         return cls(**values, extra=extra, key_order=tuple(raw))
@@ -146,7 +146,8 @@ def check_config(config: SmolVLAConfig) -> None:
     """Refuses settings that cannot work, before a model is built from them."""
     if not 1 <= config.n_action_steps <= config.chunk_size:
         raise SmolkitError("SK501", f"n_action_steps from 1 to chunk_size ({config.chunk_size})",
-                           str(config.n_action_steps), "a chunk cannot be executed further than it was predicted",
+                           str(config.n_action_steps),
+                           "a chunk cannot be executed further than it was predicted",
                            "lower n_action_steps or raise chunk_size")
     if config.use_delta_joint_actions_aloha:
         raise SmolkitError("SK501", "absolute joint actions", "use_delta_joint_actions_aloha: true",
@@ -155,7 +156,8 @@ def check_config(config: SmolVLAConfig) -> None:
         feature = {**config.input_features, **config.output_features}.get(name)
         if feature and feature.shape[0] > largest:
             raise SmolkitError("SK501", f"{name} of at most {largest} numbers", str(feature.shape[0]),
-                               "the robot has more joints than the policy has room for", f"raise max_{name}_dim")
+                               "the robot has more joints than the policy has room for",
+                               f"raise max_{name}_dim")
 
 
 def _tidy(key: str, value: Any) -> Any:

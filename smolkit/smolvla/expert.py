@@ -1,8 +1,8 @@
-"""The action expert: a small transformer that turns noise into motion while reading the language model's notes.
+"""The action expert: a small transformer that turns noise into motion, reading the language model's notes.
 
-Its layers come in two kinds. A *self* layer lets the action tokens look at the notes and at earlier action tokens;
-a *cross* layer lets them look at the notes only, through keys and values of its own making. Both kinds share the
-language model's head sizes, which is what makes the notes readable.
+Its layers come in two kinds. A *self* layer lets the action tokens look at the notes and at earlier action
+tokens; a *cross* layer lets them look at the notes only, through keys and values of its own making. Both
+kinds share the language model's head sizes, which is what makes the notes readable.
 
     >>> from smolkit.smolvla.config import SmolVLAConfig
     >>> [layer.kind for layer in expert_plan(SmolVLAConfig(num_vlm_layers=4), 32)]
@@ -63,7 +63,7 @@ def expert_plan(config: SmolVLAConfig, available: int) -> tuple[PlannedLayer, ..
     # LeRobot picks the weights by the expert's index but the path by the language model's: they must agree.
     if any(layer.kind != _kind(config, j) for j, layer in enumerate(plan)):
         raise SmolkitError("SK501", "self_attn_every_n_layers that fits num_expert_layers",
-                           f"every {config.self_attn_every_n_layers} of {depth} layers, {count} expert layers",
+                           f"every {config.self_attn_every_n_layers} of {depth}, {count} in the expert",
                            "no SmolVLA was ever trained so: LeRobot fails on it too",
                            "set num_expert_layers to 0 or self_attn_every_n_layers to 0")
     return plan
@@ -98,7 +98,8 @@ class ActionExpert(nn.Module):
 
     def read(self, memory: Memory, chunk: int) -> Context:
         """Prepares the notes for `chunk` action tokens; cross layers translate them here, once."""
-        pairs = [self._translate(layer, planned, memory) for layer, planned in zip(self.layers, self.plan, strict=True)]
+        layers = zip(self.layers, self.plan, strict=True)
+        pairs = [self._translate(layer, planned, memory) for layer, planned in layers]
         ones = memory.pad.new_ones(memory.pad.shape[0], chunk)                       # (B, T)
         pad, block = torch.cat([memory.pad, ones], 1), torch.cat([memory.block, ones], 1)
         prefix = memory.pad.shape[1]
@@ -124,17 +125,20 @@ class ActionExpert(nn.Module):
     def forward(self, x_t: Tensor, time: Tensor, context: Context) -> Tensor:
         """The velocity at (x_t, t): (B, T, A), float32."""
         x = self.embed(x_t, time)                                                    # (B, T, E)
-        for layer, planned, key, value in zip(self.layers, self.plan, context.keys, context.values, strict=True):
+        notes = zip(self.layers, self.plan, context.keys, context.values, strict=True)
+        for layer, planned, key, value in notes:
             look = self._look_cross if planned.kind == "cross" else self._look_self
             x = layer.finish(x, look(layer, layer.normed(x), key, value, context))
         return self.action_out(self.norm(x).to(self.action_out.weight.dtype)).float()
 
-    def _look_self(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
+    def _look_self(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor,
+                   context: Context) -> Tensor:
         own_key, own_value = layer.key_value(normed, context.running)                # (B, T, g, d)
         keys, values = torch.cat([key, own_key], dim=1), torch.cat([value, own_value], dim=1)
         return attend(layer.query(normed, context.running), keys, values, context.self_mask)
 
-    def _look_cross(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
+    def _look_cross(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor,
+                    context: Context) -> Tensor:
         return attend(layer.query(normed, context.restarted), key, value, context.cross_mask)
 
 

@@ -32,7 +32,8 @@ def tiny_model(seed: int = 0, preset: str = "tiny") -> SmolVLA:
 def tiny_batch(seed: int = 0, batch: int = 2, chunk: int = 10) -> dict[str, Tensor]:
     """A training batch as the preprocessor makes it: two cameras, six joints, two-word tasks."""
     rng = torch.Generator().manual_seed(seed)
-    pictures = {f"observation.images.{name}": torch.rand(batch, 3, 48, 64, generator=rng) for name in ("front", "wrist")}
+    pictures = {f"observation.images.{name}": torch.rand(batch, 3, 48, 64, generator=rng)
+                for name in ("front", "wrist")}
     tokens = torch.randint(3, 500, (batch, 16), generator=rng)
     return {**pictures, "observation.state": torch.randn(batch, 6, generator=rng),
             "observation.language.tokens": tokens,

@@ -11,7 +11,8 @@ wherever we stand on it. The model learns to say u from x_t and t; to act, start
     >>> x_t, velocity = interpolate(actions, noise, torch.tensor([0.5]))
     >>> x_t.item(), velocity.item()
     (6.0, 8.0)
-    >>> euler(noise, 10, lambda x, t: torch.full_like(x, 8.0)).round(decimals=3).item()     # the true velocity leads home
+    >>> home = euler(noise, 10, lambda x, t: torch.full_like(x, 8.0))        # the true velocity leads home
+    >>> round(home.item(), 3)
     2.0
 
 Source: Lipman et al. (arXiv 2210.02747); time and signs as in pi0 (arXiv 2410.24164) and SmolVLA.
@@ -34,10 +35,11 @@ def interpolate(actions: Tensor, noise: Tensor, time: Tensor) -> tuple[Tensor, T
     return t * noise + (1 - t) * actions, noise - actions
 
 
-def sample_time(count: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
+def sample_time(count: int, generator: torch.Generator | None = None,
+                device: torch.device | None = None) -> Tensor:
     """(count,) moments from 0.001 to 1, leaning to noise: 0.999 * Beta(1.5, 1) + 0.001.
 
-    A Beta(a, 1) number is u ** (1 / a) for u uniform (its distribution function is x ** a): exact, and seedable.
+    A Beta(a, 1) number is u ** (1 / a) for u uniform (its distribution function is x ** a): exact, seedable.
     """
     uniform = torch.rand(count, generator=generator, device=device)
     return 0.999 * uniform ** (1 / 1.5) + 0.001
@@ -60,7 +62,8 @@ def euler(noise: Tensor, steps: int, velocity: Callable[[Tensor, float], Tensor]
     return x
 
 
-def reduce_loss(per_element: Tensor, is_pad: Tensor | None, action_dim: int, generation: str = "main") -> Tensor:
+def reduce_loss(per_element: Tensor, is_pad: Tensor | None, action_dim: int,
+                generation: str = "main") -> Tensor:
     """One number from squared errors (B, T, A).
 
     "main": only the robot's own action_dim numbers and only steps inside the episode count. "0.4.4": LeRobot

@@ -31,7 +31,8 @@ def frozen_modules(model: SmolVLA) -> list[nn.Module]:
     language, config = model.language, model.config
     if model.backbone.from_scratch:
         last = language.layers[-1]           # only its keys and values are read
-        return [language.norm, last.self_attn.q_proj, last.self_attn.o_proj, last.mlp, last.post_attention_layernorm]
+        return [language.norm, last.self_attn.q_proj, last.self_attn.o_proj, last.mlp,
+                last.post_attention_layernorm]
     if config.train_expert_only:
         return [model.vision, language]
     unread = 1 if len(model.expert.plan) == len(language.layers) else 2

@@ -27,7 +27,7 @@ def resize_with_padding(image: Tensor, width_px: int, height_px: int) -> Tensor:
 
 
 def prepare_image(image: Tensor, target_px: tuple[int, int] | None) -> Tensor:
-    """(B, 3, H, W) or (B, time, 3, H, W) in [0, 1] -> (B, 3, height, width) in [-1, 1]; the newest picture counts."""
+    """(B, 3, H, W) in [0, 1] -> (B, 3, height, width) in [-1, 1]; of (B, time, 3, H, W) the newest counts."""
     newest = image[:, -1] if image.ndim == 5 else image
     resized = newest if target_px is None else resize_with_padding(newest, *target_px)
     return resized * 2 - 1

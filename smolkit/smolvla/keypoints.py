@@ -5,10 +5,10 @@
     >>> tower(torch.zeros(3, 3, 64, 64), camera=1).shape         # two tokens per picture
     torch.Size([3, 2, 48])
 
-Each keypoint is a heat map over the picture, made to sum to one (a spatial softmax); its centre of mass is a place, and
-the features under it say what is there. Each camera has a stem of its own: a wrist camera looks for other
-things than a front camera, and at this size sharing saves nothing.
-Source: spatial softmax after Levine et al., "End-to-end training of deep visuomotor policies" (arXiv 1504.00702).
+Each keypoint is a heat map over the picture, made to sum to one (a spatial softmax); its centre of mass is
+a place, and the features under it say what is there. Each camera has a stem of its own: a wrist camera
+looks for other things than a front camera, and at this size sharing saves nothing.
+Source: Levine et al., "End-to-end training of deep visuomotor policies" (arXiv 1504.00702).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smolkit.smolvla.backbone import VisionConfig
 
 
 def spatial_softmax(heat: Tensor) -> tuple[Tensor, Tensor]:
-    """Heat maps (B, K, h, w) -> weights that sum to one (B, K, h * w) and centres (B, K, 2), x and y in [-1, 1]."""
+    """Heat maps (B, K, h, w) -> weights that sum to one (B, K, h * w), and centres (B, K, 2) in [-1, 1]."""
     height, width = heat.shape[-2:]
     weights = heat.flatten(2).softmax(dim=-1)                                    # (B, K, h * w)
     y, x = torch.meshgrid(torch.linspace(-1, 1, height, device=heat.device, dtype=heat.dtype),
@@ -39,7 +39,8 @@ class KeypointStem(nn.Module):
         self.convolutions = _stem(config.channels, config.stride)
         self.heat = nn.Conv2d(config.channels, config.keypoints, kernel_size=1)
         self.features = nn.Conv2d(config.channels, config.keypoint_features, kernel_size=1)
-        self.to_tokens = nn.Linear(config.keypoints * (2 + config.keypoint_features), config.tokens * width_out)
+        self.to_tokens = nn.Linear(config.keypoints * (2 + config.keypoint_features),
+                                   config.tokens * width_out)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.convolutions(image.to(self.heat.weight.dtype))                  # (B, C, H/4, W/4)
@@ -54,7 +55,7 @@ class KeypointTower(nn.Module):
 
     def __init__(self, config: VisionConfig, width_out: int, cameras: int):
         super().__init__()
-        # The policy multiplies picture tokens by sqrt(width), which suits embeddings of length one: take it back.
+        # The policy will multiply by sqrt(width), which suits embeddings of length one: take it back.
         self.scale = 1 / math.sqrt(width_out)
         self.stems = nn.ModuleList(KeypointStem(config, width_out) for _ in range(cameras))
 
@@ -68,7 +69,8 @@ def _stem(channels: int, stride: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for step in range(int(math.log2(stride))):
         kernel = 5 if step == 0 else 3
-        layers += [nn.Conv2d(channels if step else 3, channels, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
+        layers += [nn.Conv2d(channels if step else 3, channels, kernel, stride=2, padding=kernel // 2),
+                   nn.ReLU()]
     for _ in range(2):
         layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers)

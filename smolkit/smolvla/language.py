@@ -4,7 +4,8 @@ The notes are each layer's keys and values: the action expert reads nothing else
 the last layer's output, only for its keys and values.
 
     >>> import torch
-    >>> model = LanguageModel(TextConfig(width=48, ffn=96, heads=3, kv_heads=1, head_dim=16, vocabulary=320), layers=2)
+    >>> sizes = TextConfig(width=48, ffn=96, heads=3, kv_heads=1, head_dim=16, vocabulary=320)
+    >>> model = LanguageModel(sizes, layers=2)
     >>> pad = torch.ones(1, 5, dtype=torch.bool)
     >>> notes = model(torch.zeros(1, 5, 48), pad, torch.zeros_like(pad))
     >>> len(notes.keys), notes.keys[0].shape
@@ -36,7 +37,8 @@ class Memory:
         """The same notes for several draws of noise: (B, ...) -> (draws * B, ...), whole batches in a row."""
         def again(x: Tensor) -> Tensor:
             return x.repeat(draws, *[1] * (x.ndim - 1))
-        return Memory(tuple(map(again, self.keys)), tuple(map(again, self.values)), again(self.pad), again(self.block))
+        return Memory(tuple(map(again, self.keys)), tuple(map(again, self.values)),
+                      again(self.pad), again(self.block))
 
 
 class LanguageModel(nn.Module):

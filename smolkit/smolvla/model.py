@@ -8,12 +8,13 @@
 The way of one decision:
 
     pictures ─ eyes ─┐
-    words ─ embed ───┼─ prefix ─ language model ─► memory (keys, values) ─► expert ─► velocity ─ Euler ─► actions
-    state ─ linear ──┘                                   noise ────────────────┘
+    words ─ embed ───┼─ prefix ─ language ─► memory (keys, values) ─► expert ─ velocity ─ Euler ─► chunk
+    state ─ linear ──┘                                          noise ─────────┘
 
-A batch is a dict of tensors in LeRobot's names, already normalised and tokenised (`smolkit.smolvla.processors`):
-pictures `observation.images.*` (B, 3, H, W) in [0, 1], `observation.state` (B, s), `observation.language.tokens` and
-`.attention_mask` (B, L), and for training `action` (B, T, a) and `action_is_pad` (B, T).
+A batch is a dict of tensors in LeRobot's names, already normalised and tokenised
+(`smolkit.smolvla.processors`): pictures `observation.images.*` (B, 3, H, W) in [0, 1], `observation.state`
+(B, s), `observation.language.tokens` and `.attention_mask` (B, L), and for training `action` (B, T, a) and
+`action_is_pad` (B, T).
 Source: SmolVLA (arXiv 2506.01844) and LeRobot's implementation of it.
 """
 
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
+from smolkit.smolvla import aloha
 from smolkit.smolvla.backbone import Backbone
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.expert import ActionExpert, Context, vlm_depth
@@ -51,7 +53,7 @@ class Prefix:
 
 
 class SmolVLA(nn.Module):
-    """The policy's network at every size: the classroom's few million parameters and the published 450 million."""
+    """The policy's network at every size: the classroom's few million parameters or 450 million."""
 
     def __init__(self, config: SmolVLAConfig, backbone: Backbone):
         super().__init__()
@@ -63,7 +65,7 @@ class SmolVLA(nn.Module):
         self.expert = ActionExpert(config, text)
         freeze(self)
 
-    # --- the prefix: what is seen, what is asked, how the arm stands -------------------------------------------
+    # --- the prefix: what is seen, what is asked, how the arm stands ----------------------------------
 
     def images(self, batch: Batch) -> list[tuple[int, Tensor, Tensor]]:
         """(camera index, picture (B, 3, H, W) in [-1, 1], mask (B,)) for each picture, absent ones last."""
@@ -72,17 +74,13 @@ class SmolVLA(nn.Module):
         if not present:
             raise SmolkitError("SK505", f"at least one of {', '.join(names)}", ", ".join(sorted(batch)),
                                "the cameras have other names than at training time", "give a rename map")
-        seen = [(names.index(name), self._prepare(batch[name]), self._image_mask(batch, name)) for name in present]
+        seen = [(names.index(name), self._prepare(batch[name]), _image_mask(batch, name)) for name in present]
         absent = min(len(names) - len(present), self.config.empty_cameras)
         black, mask = torch.full_like(seen[-1][1], -1.0), torch.zeros_like(seen[-1][2])
         return seen + [(0, black, mask)] * absent
 
     def _prepare(self, image: Tensor) -> Tensor:
         return prepare_image(image, self.config.resize_imgs_with_padding)
-
-    def _image_mask(self, batch: Batch, name: str) -> Tensor:
-        given = batch.get(f"{name}_padding_mask")
-        return torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device) if given is None else given.bool()
 
     def encode(self, batch: Batch) -> Prefix:
         """Pictures, words and state as one row of tokens, in this order."""
@@ -108,70 +106,86 @@ class SmolVLA(nn.Module):
 
     def _special(self, ids: list[int], mask: Tensor) -> tuple[Tensor, Tensor]:
         """Special tokens are neither scaled nor masked, even around a masked picture."""
-        return lookup(self.language.embed, ids, len(mask)), torch.ones_like(mask)[:, None].expand(-1, len(ids))
+        visible = torch.ones_like(mask)[:, None].expand(-1, len(ids))
+        return lookup(self.language.embed, ids, len(mask)), visible
 
     def _state_token(self, state: Tensor) -> Tensor:
         newest = state[:, -1] if state.ndim == 3 else state                                      # (B, s)
-        return self.state_proj(_widen(newest, self.config.max_state_dim).to(self.state_proj.weight.dtype))[:, None]
+        newest = aloha.state_in(newest) if self.config.adapt_to_pi_aloha else newest
+        wide = _widen(newest, self.config.max_state_dim).to(self.state_proj.weight.dtype)        # (B, 32)
+        return self.state_proj(wide)[:, None]
 
     def _lengthen(self, prefix: Prefix) -> Prefix:
         """Padding tokens at the end, up to `prefix_length`, where the configuration asks for them."""
         missing = max(0, self.config.prefix_length - prefix.pad.shape[1])
-        grown = F.pad(prefix.tokens, (0, 0, 0, missing))
-        return Prefix(grown, F.pad(prefix.pad, (0, missing)), F.pad(prefix.block, (0, missing)), prefix.image_tokens)
+        return Prefix(F.pad(prefix.tokens, (0, 0, 0, missing)), F.pad(prefix.pad, (0, missing)),
+                      F.pad(prefix.block, (0, missing)), prefix.image_tokens)
 
     def remember(self, prefix: Prefix) -> Memory:
         """The language model reads the prefix once."""
         return self.language(prefix.tokens, prefix.pad, prefix.block)
 
-    # --- training: learn the direction from actions to noise ----------------------------------------------------
+    # --- training: learn the direction from actions to noise ------------------------------------------
 
     def forward(self, batch: Batch, noise: Tensor | None = None, time: Tensor | None = None, draws: int = 1,
                 generation: str = "main", generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The loss of one batch, as tensors (reading a number from a GPU would make it wait).
 
         `draws` moments and noises are drawn for each sample on the same prefix, which is the dear part.
-        Returns `loss` (), `loss_per_element` (draws * B, T, A) and `image_tokens` (B, all pictures' tokens, H).
+        Returns `loss` (), `loss_per_element` (draws * B, T, A) and `image_tokens` (B, of all pictures, H).
         """
         prefix = self.encode(batch)
         memory = self.remember(prefix).repeat(draws)
-        actions = _widen(batch["action"], self.config.max_action_dim).repeat(draws, 1, 1)        # (B, T, A)
-        is_pad = batch.get("action_is_pad")
-        is_pad = is_pad.repeat(draws, 1) if is_pad is not None else None
+        targets = aloha.actions_in(batch["action"]) if self.config.adapt_to_pi_aloha else batch["action"]
+        actions = _widen(targets, self.config.max_action_dim).repeat(draws, 1, 1)                # (B, T, A)
+        is_pad = batch["action_is_pad"].repeat(draws, 1) if "action_is_pad" in batch else None   # (B, T)
         per_element = self.flow_loss(memory, actions, noise, time, generator)
         loss = reduce_loss(per_element, is_pad, self.config.action_dim, generation)
-        return {"loss": loss, "loss_per_element": per_element, "image_tokens": torch.cat(prefix.image_tokens, 1)}
+        return {"loss": loss, "loss_per_element": per_element,
+                "image_tokens": torch.cat(prefix.image_tokens, 1)}
 
-    def flow_loss(self, memory: Memory, actions: Tensor, noise: Tensor | None = None, time: Tensor | None = None,
+    def flow_loss(self, memory: Memory, actions: Tensor, noise: Tensor | None = None,
+                  time: Tensor | None = None,
                   generator: torch.Generator | None = None) -> Tensor:
-        """Squared errors of the velocity (B, T, A) at one point of each sample's line from actions to noise."""
+        """Squared errors of the velocity (B, T, A), at one point of each sample's line to noise."""
         noise = _noise(actions, generator) if noise is None else noise
         time = sample_time(len(actions), generator, actions.device) if time is None else time
         x_t, velocity = interpolate(actions, noise, time)
         predicted = self.expert(x_t, time, self.expert.read(memory, actions.shape[1]))
         return (predicted - velocity).square()
 
-    # --- acting: walk from noise to actions ------------------------------------------------------------------------
+    # --- acting: walk from noise to actions -----------------------------------------------------------
 
     @torch.no_grad()
     def sample_actions(self, batch: Batch, noise: Tensor | None = None, num_steps: int | None = None,
-                       generator: torch.Generator | None = None, rtc: RealTimeChunking | None = None) -> Tensor:
-        """A chunk of normalised actions (B, T, action_dim). `generator` seeds the noise; `rtc` continues a chunk."""
+                       generator: torch.Generator | None = None,
+                       rtc: RealTimeChunking | None = None) -> Tensor:
+        """Normalised actions (B, T, action_dim). `generator` seeds the noise; `rtc` continues a chunk."""
         memory = self.remember(self.encode(batch))
-        like = self.state_proj.weight.new_empty(len(memory.pad), self.config.chunk_size, self.config.max_action_dim)
-        noise = _noise(like.float(), generator) if noise is None else noise
-        return self.denoise(memory, noise, num_steps, rtc)[:, :, :self.config.action_dim]
+        shape = (len(memory.pad), self.config.chunk_size, self.config.max_action_dim)
+        noise = _noise(memory.pad.new_empty(shape).float(), generator) if noise is None else noise
+        actions = self.denoise(memory, noise, num_steps, rtc)[:, :, :self.config.action_dim]
+        return aloha.actions_out(actions) if self.config.adapt_to_pi_aloha else actions
 
     def denoise(self, memory: Memory, noise: Tensor, num_steps: int | None = None,
                 rtc: RealTimeChunking | None = None) -> Tensor:
         """Noise (B, T, A) -> actions (B, T, A), padded numbers included."""
         context = self.expert.read(memory, noise.shape[1])
+
         def velocity(x: Tensor, t: float) -> Tensor:
             return guide(self._velocity(x, t, context), x, t, rtc)
+
         return euler(noise, num_steps or self.config.num_steps, velocity)
 
     def _velocity(self, x: Tensor, t: float, context: Context) -> Tensor:
         return self.expert(x, torch.full((len(x),), t, device=x.device), context)
+
+
+def _image_mask(batch: Batch, name: str) -> Tensor:
+    """(B,) which samples truly have this picture; all of them, unless the batch says otherwise."""
+    given = batch.get(f"{name}_padding_mask")
+    everyone = torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device)
+    return everyone if given is None else given.bool()
 
 
 def _widen(x: Tensor, width: int) -> Tensor:

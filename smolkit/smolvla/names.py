@@ -20,7 +20,7 @@ PREFIXES = {                                   # our prefix -> LeRobot's
     "vision.layers.": _VLM + "vision_model.encoder.layers.",
     "vision.norm.": _VLM + "vision_model.post_layernorm.",
     "vision.connector.": _VLM + "connector.modality_projection.proj.",
-    "vision.stems.": _VLM + "keypoint_model.stems.",                     # ours alone: LeRobot has no such eyes
+    "vision.stems.": _VLM + "keypoint_model.stems.",  # ours alone: LeRobot has no such eyes
     "language.embed.": _VLM + "text_model.embed_tokens.",
     "language.layers.": _VLM + "text_model.layers.",
     "language.norm.": _VLM + "text_model.norm.",
@@ -35,7 +35,7 @@ PREFIXES = {                                   # our prefix -> LeRobot's
 }
 _BACK = {there: here for here, there in PREFIXES.items()}
 
-# normalize_inputs.buffer_observation_state.mean, or with a data set's tag: normalize_inputs.so100-blue_buffer_...
+# normalize_inputs.buffer_observation_state.mean, or with a tag: normalize_inputs.so100-blue_buffer_...
 _OLD_STATISTIC = re.compile(r"^(?:normalize_inputs|normalize_targets|unnormalize_outputs)\."
                             r"(?:so\d+[\w-]*?_)?buffer_(?P<feature>.+)\.(?P<statistic>\w+)$")
 _OLD_FEATURES = {"observation_state": "observation.state", "action": "action"}
@@ -52,7 +52,7 @@ def ours(name: str) -> str:
 
 
 def split_statistics(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
-    """Weights, and statistics feature -> name -> tensor; of several data sets' the first counts, as in LeRobot."""
+    """Weights, and statistics feature -> name -> tensor; of several data sets' the first counts."""
     weights, statistics = {}, {}
     for name, value in raw.items():
         found = _OLD_STATISTIC.match(name.replace("_orig_mod.", "").removeprefix("model."))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.processors import Processors
+
+if TYPE_CHECKING:
+    from smolkit.smolvla.checkpoint import LoadedWeights
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,10 @@ class ActionChunk:
 class SmolVLAPolicy:
     """A network, its processors, and a generator of noise of its own: a seed gives the same run twice."""
 
-    def __init__(self, model: SmolVLA, processors: Processors, fps: int = 10, seed: int = 0):
+    def __init__(self, model: SmolVLA, processors: Processors, fps: int = 10, seed: int = 0,
+                 weights: LoadedWeights | None = None):
         self.model, self.processors, self.fps = model.eval(), processors, fps
+        self.weights = weights         # what was found in the checkpoint; None for a new policy
         self.reset(seed)
 
     def reset(self, seed: int = 0) -> None:
@@ -49,20 +55,22 @@ class SmolVLAPolicy:
         shape = (len(several), self.model.config.chunk_size, self.model.config.max_action_dim)
         noise = torch.randn(shape, generator=self._generator).to(self._device)               # (B, T, A)
         actions_deg = self.processors.after(self.model.sample_actions(batch, noise=noise)).cpu().numpy()
-        chunks = [ActionChunk(rows, self.fps, seen.captured_s) for rows, seen in zip(actions_deg, several, strict=True)]
+        chunks = [ActionChunk(rows, self.fps, seen.captured_s)
+                  for rows, seen in zip(actions_deg, several, strict=True)]
         return chunks[0] if single else chunks
 
     def batch(self, observations: Sequence[Observation]) -> dict[str, Tensor | list[str]]:
         """Observations as a batch in robot units: what `Processors.before` takes."""
         state = np.stack([seen.state_deg for seen in observations]).astype(np.float32)       # (B, 6)
-        pictures = {f"observation.images.{role}": self._pictures(observations, role) for role in observations[0].images}
+        pictures = {f"observation.images.{role}": self._pictures(observations, role)
+                    for role in observations[0].images}
         self._check_cameras(pictures)
         return {**pictures, "observation.state": torch.from_numpy(state).to(self._device),
                 "task": [seen.task for seen in observations]}
 
     def _pictures(self, observations: Sequence[Observation], role: str) -> Tensor:
-        stacked = torch.from_numpy(np.stack([seen.images[role] for seen in observations]))   # (B, H, W, 3) uint8
-        return stacked.to(self._device).permute(0, 3, 1, 2).float() / 255                    # (B, 3, H, W)
+        stacked = np.stack([seen.images[role] for seen in observations])     # (B, H, W, 3) uint8
+        return torch.from_numpy(stacked).to(self._device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
 
     def _check_cameras(self, pictures: dict[str, Tensor]) -> None:
         """Every camera of the config must be there, except as many as it declares may be empty."""
@@ -70,7 +78,8 @@ class SmolVLAPolicy:
         given = {renames.get(name, name) for name in pictures}
         missing = [name for name in config.cameras if name not in given]
         if len(missing) > config.empty_cameras:
-            raise SmolkitError("SK505", f"pictures of {', '.join(config.cameras)}", f"only {', '.join(sorted(given))}",
+            raise SmolkitError("SK505", f"pictures of {', '.join(config.cameras)}",
+                               f"only {', '.join(sorted(given))}",
                                "a camera is not plugged in, or has another role than at training time",
                                "name the cameras as the policy does, or give a rename map")
 
@@ -80,7 +89,7 @@ class SmolVLAPolicy:
 
 
 class ActionQueue:
-    """Executes the first `n_action_steps` of each chunk, then asks for a new one; as LeRobot's `select_action`."""
+    """Executes the first `n_action_steps` of each chunk, then asks for a new one."""
 
     def __init__(self, policy: SmolVLAPolicy):
         self._policy = policy

@@ -4,8 +4,8 @@
     >>> preset.config.chunk_size, preset.backbone.vision.kind
     (16, 'keypoints')
 
-`classroom` learns from scratch on a laptop in minutes; `base` is the published lerobot/smolvla_base (450,046,176 parameters);
-`tiny` is for tests.
+`classroom` learns from scratch on a laptop in minutes; `base` is the published lerobot/smolvla_base
+(450,046,176 parameters); `tiny` is for tests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Preset:
     backbone: Backbone
 
 
-def build_preset(name: str, cameras: Sequence[str] = ("front", "wrist"), image_px: tuple[int, int] | None = None,
+def build_preset(name: str, cameras: Sequence[str] = ("front", "wrist"),
+                 image_px: tuple[int, int] | None = None,
                  joints: int = 6) -> Preset:
     """The named preset for a robot with these cameras (role names), pictures (height, width) and joints."""
     if name not in PRESETS:
@@ -43,13 +44,13 @@ def features(cameras: Sequence[str], image_px: tuple[int, int], joints: int) -> 
 
 
 def classroom(cameras: Sequence[str], image_px: tuple[int, int] | None, joints: int) -> Preset:
-    """A few million parameters, everything learned from scratch, 64-pixel pictures, two tokens for each."""
+    """2.5 million parameters, everything learned from scratch, 64-pixel pictures, two tokens for each."""
     config = SmolVLAConfig(
         **features(cameras, image_px or (64, 64), joints), chunk_size=16, n_action_steps=4,
-        resize_imgs_with_padding=(64, 64), tokenizer_max_length=16, pad_language_to="max_length",
+        resize_imgs_with_padding=(64, 64), tokenizer_max_length=16,
         vlm_model_name="smolkit/classroom", num_vlm_layers=4,
         train_expert_only=False, freeze_vision_encoder=False)
-    text = TextConfig(width=192, ffn=512, layers=4, heads=4, kv_heads=2, head_dim=48, vocabulary=512)
+    text = TextConfig(width=160, ffn=448, layers=4, heads=4, kv_heads=2, head_dim=40, vocabulary=512)
     vision = VisionConfig(kind="keypoints", image_px=64)
     return Preset(config, Backbone(vision, text, fake_image_id=509, global_image_id=508, lm_head=False,
                                    from_scratch=True))
@@ -59,20 +60,22 @@ def base(cameras: Sequence[str], image_px: tuple[int, int] | None, joints: int) 
     """The published 450M policy's configuration."""
     name = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
     config = SmolVLAConfig(**features(cameras, image_px or (256, 256), joints), load_vlm_weights=True,
-                           pad_language_to="max_length", prefix_length=0, num_expert_layers=0, vlm_model_name=name)
+                           pad_language_to="max_length", prefix_length=0, num_expert_layers=0,
+                           vlm_model_name=name)
     return Preset(config, BACKBONES[name])
 
 
 def under200m(cameras: Sequence[str], image_px: tuple[int, int] | None, joints: int) -> Preset:
-    """SmolVLM2-256M's eyes and 8 of its layers: 197,428,832 parameters, lm_head included, so LeRobot loads it as it is."""
+    """SmolVLM2-256M's eyes and 8 layers: 197,428,832 parameters, with the lm_head that LeRobot expects."""
     name = "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
-    config = SmolVLAConfig(**features(cameras, image_px or (256, 256), joints), load_vlm_weights=True, num_vlm_layers=8,
-                           pad_language_to="max_length", prefix_length=0, num_expert_layers=0, vlm_model_name=name)
+    config = SmolVLAConfig(**features(cameras, image_px or (256, 256), joints), load_vlm_weights=True,
+                           num_vlm_layers=8, pad_language_to="max_length", prefix_length=0,
+                           num_expert_layers=0, vlm_model_name=name)
     return Preset(config, BACKBONES[name])
 
 
 def tiny(cameras: Sequence[str], image_px: tuple[int, int] | None, joints: int) -> Preset:
-    """The published shape at a thousandth of its size, patch tower and all: for tests and for looking inside."""
+    """The published shape at a thousandth of its size, patch tower and all: for tests."""
     config = SmolVLAConfig(
         **features(cameras, image_px or (48, 64), joints), chunk_size=10, n_action_steps=5,
         resize_imgs_with_padding=(64, 64), tokenizer_max_length=16, pad_language_to="max_length",

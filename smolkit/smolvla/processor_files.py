@@ -25,7 +25,8 @@ from smolkit.smolvla.processors import Normalizer, Processors, Stats
 from smolkit.smolvla.tokenizer import TaskTokenizer
 
 BEFORE, AFTER = "policy_preprocessor", "policy_postprocessor"
-KNOWN = {"rename_observations_processor", "to_batch_processor", "smolvla_new_line_processor", "tokenizer_processor",
+KNOWN = {"rename_observations_processor", "to_batch_processor", "smolvla_new_line_processor",
+         "tokenizer_processor",
          "device_processor", "normalizer_processor", "unnormalizer_processor"}
 
 
@@ -35,7 +36,8 @@ def before_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str
     return [_step("rename_observations_processor", rename_map=processors.rename_map),
             _step("to_batch_processor"),
             _step("smolvla_new_line_processor"),
-            _step("tokenizer_processor", max_length=tokenizer.max_length, task_key="task", padding_side="right",
+            _step("tokenizer_processor", max_length=tokenizer.max_length, task_key="task",
+                  padding_side="right",
                   padding=tokenizer.pad_to, truncation=True, tokenizer_name=config.vlm_model_name),
             _step("device_processor", device=config.device or "cpu", float_dtype=None),
             _statistics_step("normalizer_processor", config, processors.normalizer,
@@ -44,7 +46,8 @@ def before_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str
 
 def after_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str, Any]]:
     """What happens to the network's actions."""
-    return [_statistics_step("unnormalizer_processor", config, processors.normalizer, config.output_features, AFTER, 0),
+    return [_statistics_step("unnormalizer_processor", config, processors.normalizer, config.output_features,
+                             AFTER, 0),
             _step("device_processor", device="cpu", float_dtype=None)]
 
 
@@ -53,7 +56,8 @@ def write(folder: Path, config: SmolVLAConfig, processors: Processors) -> None:
     flat = {f"{feature}.{name}": value.float().contiguous().clone()
             for feature, values in processors.normalizer.stats.items() for name, value in values.items()}
     for name, steps in ((BEFORE, before_steps(config, processors)), (AFTER, after_steps(config, processors))):
-        (folder / f"{name}.json").write_text(json.dumps({"name": name, "steps": steps}, indent=2), encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps({"name": name, "steps": steps}, indent=2),
+                                             encoding="utf-8")
         for step in steps:
             if "state_file" in step:
                 save_file(flat, folder / step["state_file"])
@@ -63,14 +67,15 @@ def read(folder: Path, config: SmolVLAConfig, stats: Stats, tokenizer_folder: Pa
     """The processors of a checkpoint; without files (old style) from its config and the statistics given."""
     steps = _read_steps(folder, BEFORE)
     words, scale = steps.get("tokenizer_processor", {}), steps.get("normalizer_processor", {})
-    merged = {**stats, **_read_statistics(folder, scale), **_read_statistics(folder, _after(folder), only="action")}
+    merged = {**stats, **_read_statistics(folder, scale),
+              **_read_statistics(folder, _after(folder), only="action")}
     features = {**config.input_features, **config.output_features}
     modes = scale.get("config", {}).get("norm_map", config.normalization_mapping)
     normalizer = Normalizer(merged, modes, {name: f.type for name, f in features.items()},
                             scale.get("config", {}).get("eps", 1e-8))
     for name in ("observation.state", "action"):
         if name in features:
-            normalizer.apply(name, torch.zeros(features[name].shape))       # red now, not at the arm's first step
+            normalizer.apply(name, torch.zeros(features[name].shape))  # red now, not at the arm's first step
     settings = words.get("config", {})
     tokenizer = TaskTokenizer(_tokenizer_folder(folder, words, tokenizer_folder),
                               settings.get("max_length", config.tokenizer_max_length),
@@ -89,7 +94,8 @@ def _read_steps(folder: Path, name: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        steps = {step["registry_name"]: step for step in json.loads(path.read_text(encoding="utf-8"))["steps"]}
+        listed = json.loads(path.read_text(encoding="utf-8"))["steps"]
+        steps = {step["registry_name"]: step for step in listed}
     except (ValueError, KeyError, TypeError) as error:
         raise SmolkitError("SK509", "a processor pipeline", f"{path}: {error}", "the file is cut off",
                            "copy it from the original checkpoint again") from error
@@ -131,5 +137,6 @@ def _step(name: str, **config: Any) -> dict[str, Any]:
 def _statistics_step(name: str, config: SmolVLAConfig, normalizer: Normalizer, features: dict[str, Any],
                      pipeline: str, place: int) -> dict[str, Any]:
     described = {key: {"type": f.type, "shape": list(f.shape)} for key, f in features.items()}
-    return {**_step(name, eps=normalizer.eps, features=described, norm_map=dict(config.normalization_mapping)),
+    return {**_step(name, eps=normalizer.eps, features=described,
+                    norm_map=dict(config.normalization_mapping)),
             "state_file": f"{pipeline}_step_{place}_{name}.safetensors"}

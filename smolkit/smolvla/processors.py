@@ -8,8 +8,8 @@
     >>> torch.allclose(back, state_deg, atol=1e-4)
     True
 
-A feature that should be normalised and has no statistics is an error here. LeRobot passes it through as it is, and
-the arm then moves a degree where it should move fifty: the most expensive silence of all.
+A feature that should be normalised and has no statistics is an error here. LeRobot passes it through as it
+is, and the arm then moves a degree where it should move fifty: the most expensive silence of all.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Normalizer:
         return x
 
     def restore(self, name: str, x: Tensor) -> Tensor:
-        """About one -> robot units: the inverse of `apply` (LeRobot's, which leaves out the eps of MEAN_STD)."""
+        """About one -> robot units: LeRobot's inverse of `apply`, which leaves out the eps of MEAN_STD."""
         mode, stats = self._mode(name), self._stats(name, x)
         if mode == "MEAN_STD":
             return x * stats["std"] + stats["mean"]
@@ -75,12 +75,14 @@ class Normalizer:
         missing = [key for key in NEEDED[self._mode(name)] if key not in found]
         if missing:
             raise SmolkitError("SK508", f"statistics {', '.join(missing)} of {name}", "none",
-                               "the checkpoint was saved without its dataset's statistics: its actions would be "
-                               "in no unit at all", "give stats=..., from the dataset the policy was trained on")
+                               "the checkpoint was saved without its dataset's statistics: its actions would "
+                               "be in no unit at all",
+                               "give stats=..., from the dataset the policy was trained on")
         stats = {key: found[key].to(device=x.device, dtype=x.dtype) for key in NEEDED[self._mode(name)]}
         for key, value in stats.items():
             if value.shape[-1:] != x.shape[-1:]:
-                raise SmolkitError("SK508", f"{name} of {value.shape[-1]} numbers, as the statistic {key} has",
+                raise SmolkitError("SK508",
+                                   f"{name} of {value.shape[-1]} numbers, as the statistic {key} has",
                                    f"{x.shape[-1]} numbers", "the policy was trained on another robot",
                                    "use statistics and recordings of the same robot")
         return stats
@@ -95,7 +97,7 @@ class Processors:
     rename_map: dict[str, str] = field(default_factory=dict)            # dataset's name -> policy's name
 
     def before(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch in robot units, with `task` (B sentences) -> the batch that `SmolVLA` takes. Changes nothing in place."""
+        """A batch in robot units, with `task` (B sentences) -> what `SmolVLA` takes, as a new dict."""
         out = {self.rename_map.get(key, key): value for key, value in batch.items()}
         for name in ("observation.state", "action"):
             if name in out:
@@ -119,10 +121,11 @@ def make_processors(config: SmolVLAConfig, stats: Mapping[str, Mapping[str, Any]
     tensors = {renames.get(name, name): {key: torch.as_tensor(value) for key, value in values.items()}
                for name, values in stats.items()}
     features = {**config.input_features, **config.output_features}
-    normalizer = Normalizer(tensors, config.normalization_mapping, {name: f.type for name, f in features.items()})
+    normalizer = Normalizer(tensors, config.normalization_mapping,
+                            {name: f.type for name, f in features.items()})
     for name in ("observation.state", "action"):
         if name in features:
-            normalizer.apply(name, torch.zeros(features[name].shape))              # red now, not at the first step
+            normalizer.apply(name, torch.zeros(features[name].shape))  # red now, not at the first step
     tokenizer = TaskTokenizer(tokenizer_folder, config.tokenizer_max_length, config.pad_language_to)
     return Processors(normalizer, tokenizer, renames)
 

@@ -5,8 +5,8 @@
 
 The first `delay` actions will have been executed before the new chunk arrives, so they count fully; trust
 in the old chunk then fades until `horizon`. At each Euler step the velocity is bent towards the old chunk.
-Source: Black et al., "Real-time execution of action chunking flow policies" (arXiv 2506.07339), in LeRobot's form: the
-correction is used as it is, not carried back through the network (its Jacobian counts as the identity).
+Source: Black et al., "Real-time execution of action chunking flow policies" (arXiv 2506.07339), in
+LeRobot's form: the correction is not carried back through the network (its Jacobian counts as the identity).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RealTimeChunking:
 def chunk_weights(schedule: str, chunk: int, delay: int, horizon: int) -> Tensor:
     """How much each of the chunk's steps trusts the old chunk: (chunk,) from 1 to 0."""
     delay = min(delay, horizon)
-    ramp = torch.linspace(1, 0, horizon - delay + 2)[1:-1]                # the inner points of a straight line
+    ramp = torch.linspace(1, 0, horizon - delay + 2)[1:-1]  # the inner points of a straight line
     fades = {"ZEROS": torch.zeros_like(ramp), "ONES": torch.ones_like(ramp), "LINEAR": ramp,
              "EXP": ramp * torch.expm1(ramp) / (math.e - 1)}
     if schedule not in fades:
@@ -50,16 +50,17 @@ def guide(velocity: Tensor, x: Tensor, t: float, rtc: RealTimeChunking | None) -
     if rtc is None:
         return velocity
     old = rtc.previous if rtc.previous.ndim == 3 else rtc.previous[None]                     # (B, T', a)
-    weights = chunk_weights(rtc.schedule, x.shape[1], rtc.inference_delay, min(rtc.execution_horizon, old.shape[1]))
+    weights = chunk_weights(rtc.schedule, x.shape[1], rtc.inference_delay,
+                            min(rtc.execution_horizon, old.shape[1]))
     target = F.pad(old, (0, x.shape[2] - old.shape[2], 0, x.shape[1] - old.shape[1]))        # (B, T, A)
-    clean = x - t * velocity                                                                 # our guess of the actions
+    clean = x - t * velocity  # our guess of the actions
     error = (target - clean) * weights.to(x.device)[None, :, None]
     return velocity - guidance_weight(t, rtc.max_guidance_weight) * error
 
 
 def guidance_weight(t: float, largest: float) -> float:
     """Strong near noise, weaker near the actions; never above `largest`."""
-    done = 1 - t                                                                             # 0 at noise, 1 at actions
+    done = 1 - t  # 0 at noise, 1 at actions
     if done <= 0:
         return largest
     return min((1 - done) / done * ((1 - done) ** 2 + done ** 2) / (1 - done) ** 2, largest)

@@ -5,8 +5,8 @@
     >>> tokens.shape, mask.sum(1).tolist()                       # six words, four letters... and the newline
     (torch.Size([2, 12]), [7, 2])
 
-Nothing is added but a newline at the end, which the policy was trained to see. A task that is too long loses its
-beginning (SmolVLM2 cuts on the left), with a warning. Source: LeRobot's SmolVLA processor.
+Nothing is added but a newline at the end, which the policy was trained to see. A task that is too long
+loses its beginning (SmolVLM2 cuts on the left), with a warning. Source: LeRobot's SmolVLA processor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ ASSETS = Path(__file__).parent / "assets"
 class TaskTokenizer:
     """A folder's `tokenizer.json` with the settings that the policy's config adds."""
 
-    def __init__(self, folder: Path, max_length: int, pad_to: str = "longest", truncation_side: str | None = None):
+    def __init__(self, folder: Path, max_length: int, pad_to: str = "longest",
+                 truncation_side: str | None = None):
         self.folder, self.max_length, self.pad_to = Path(folder), max_length, pad_to
         self._tokenizer = _open(self.folder / "tokenizer.json")
         settings = _settings(self.folder)
@@ -36,7 +37,8 @@ class TaskTokenizer:
 
     def __call__(self, tasks: list[str]) -> tuple[Tensor, Tensor]:
         """Tasks (B sentences) -> ids (B, L) int64 and mask (B, L) bool, True = real."""
-        rows = [self._cut(self._tokenizer.encode(with_newline(task), add_special_tokens=False).ids) for task in tasks]
+        encoded = [self._tokenizer.encode(with_newline(task), add_special_tokens=False) for task in tasks]
+        rows = [self._cut(sentence.ids) for sentence in encoded]
         width = self.max_length if self.pad_to == "max_length" else max(map(len, rows))
         ids = torch.full((len(rows), width), self._pad)
         for row, sentence in zip(ids, rows, strict=True):
@@ -59,7 +61,8 @@ class TaskTokenizer:
         found = self._tokenizer.token_to_id(name)
         if found is None:
             raise SmolkitError("SK507", f"a tokenizer that knows its padding token {name}", str(self.folder),
-                               "the tokenizer belongs to another model", "point at the backbone's own tokenizer")
+                               "the tokenizer belongs to another model",
+                               "point at the backbone's own tokenizer")
         return found
 
 

@@ -1,7 +1,8 @@
 """The eyes: a picture becomes patches, patches look at each other, sixteen of them become one token.
 
     >>> import torch
-    >>> tower = SiglipTower(VisionConfig(width=32, ffn=64, layers=1, heads=2, image_px=64, patch_px=8), width_out=48)
+    >>> sizes = VisionConfig(width=32, ffn=64, layers=1, heads=2, image_px=64, patch_px=8)
+    >>> tower = SiglipTower(sizes, width_out=48)
     >>> tower(torch.zeros(2, 3, 64, 64)).shape                   # 8 x 8 patches, 4 x 4 joined: 4 tokens
     torch.Size([2, 4, 48])
 
@@ -101,7 +102,8 @@ class SiglipTower(nn.Module):
     def _check_count(self, count: int, image: Tensor) -> None:
         expected = self.position_embedding.num_embeddings
         if count != expected:
-            raise SmolkitError("SK503", f"pictures of {expected} patches", f"{count} patches from {tuple(image.shape)}",
+            raise SmolkitError("SK503", f"pictures of {expected} patches",
+                               f"{count} patches from {tuple(image.shape)}",
                                "resize_imgs_with_padding is not the size the vision tower was trained with",
                                "set resize_imgs_with_padding to the backbone's image size")
 

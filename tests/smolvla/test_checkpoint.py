@@ -1,0 +1,133 @@
+"""Saving, loading, and files that are not what they should be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from smolkit.report import SmolkitError
+from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
+from smolkit.smolvla.fake import fake_observation, tiny_policy
+from smolkit.smolvla.names import ours, theirs
+from tests.paths import shared
+
+STATISTICS = "policy_preprocessor_step_5_normalizer_processor.safetensors"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return save_checkpoint(tmp_path / "policy", tiny_policy(seed=1))
+
+
+@pytest.mark.parametrize("preset", ["tiny", "classroom"])
+def test_a_policy_comes_back_as_it_was(tmp_path, preset):
+    policy = tiny_policy(seed=2, preset=preset)
+    again = load_checkpoint(save_checkpoint(tmp_path / "p", policy), seed=2)
+    assert again.weights.report().ok
+    before, after = policy.model.state_dict(), again.model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    np.testing.assert_array_equal(policy.predict(fake_observation()).actions_deg,
+                                  again.predict(fake_observation()).actions_deg)
+    assert again.model.backbone == policy.model.backbone
+    learning = [name for name, weight in policy.model.named_parameters() if weight.requires_grad]
+    assert learning == [name for name, weight in again.model.named_parameters() if weight.requires_grad]
+
+
+def test_saving_twice_replaces_and_leaves_nothing_behind(saved):
+    save_checkpoint(saved, tiny_policy(seed=5))
+    assert [path.name for path in saved.parent.iterdir()] == ["policy"]
+    weights = load_checkpoint(saved).model.state_dict()
+    assert torch.equal(weights["state_proj.weight"], tiny_policy(seed=5).model.state_proj.weight)
+
+
+def test_a_power_cut_between_the_two_moves_loses_nothing(saved):
+    saved.rename(saved.parent / ".policy.old")
+    assert load_checkpoint(saved).weights.report().ok
+
+
+def test_a_golden_checkpoint_is_written_back_in_the_same_layout(tmp_path):
+    source = shared("golden", "smolvla_tiny", "checkpoint")
+    copy = save_checkpoint(tmp_path / "copy", load_checkpoint(source))
+    theirs_now, theirs_before = load_file(copy / "model.safetensors"), load_file(source / "model.safetensors")
+    assert theirs_now.keys() == theirs_before.keys()
+    assert all(torch.equal(theirs_now[name], theirs_before[name]) for name in theirs_now)
+    for name in ("config.json", "policy_preprocessor.json", "policy_postprocessor.json"):
+        assert json.loads((copy / name).read_text()) == json.loads((source / name).read_text()), name
+    for path in source.glob("*processor*.safetensors"):
+        assert load_file(path).keys() == load_file(copy / path.name).keys()
+
+
+def test_statistics_with_a_tag_and_a_compiled_model(tmp_path):
+    source = shared("golden", "smolvla_tiny", "checkpoint_oldstyle")
+    folder = tmp_path / "tagged"
+    shutil.copytree(source, folder)
+    folder.chmod(0o755)
+    tensors = {name.replace(".buffer_", ".so100-blue_buffer_").replace("model.", "model._orig_mod.", 1): value
+               for name, value in load_file(source / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "model.safetensors")
+    policy = load_checkpoint(folder, backbone=source.parent / "vlm")
+    plain = load_checkpoint(source)
+    assert policy.weights.report().ok
+    for feature, values in plain.processors.normalizer.stats.items():
+        for name, value in values.items():
+            assert torch.equal(policy.processors.normalizer.stats[feature][name], value)
+
+
+@pytest.mark.parametrize("name, code", [("model.safetensors", "SK510"), ("config.json", "SK501"),
+                                        ("policy_preprocessor.json", "SK509"), ("vlm/config.json", "SK502"),
+                                        ("vlm/tokenizer.json", "SK507"), (STATISTICS, "SK508")])
+def test_a_truncated_file_is_named(saved, name, code):
+    path = saved / name
+    path.write_bytes(path.read_bytes()[:-len(path.read_bytes()) // 3])
+    with pytest.raises(SmolkitError) as error:
+        load_checkpoint(saved)
+    assert error.value.code == code and path.parent.name in str(error.value)
+
+
+def test_a_missing_weight_is_an_error_and_an_extra_one_a_red_check(saved):
+    weights = load_file(saved / "model.safetensors")
+    save_file({**weights, "model.surprise": torch.zeros(1)}, saved / "model.safetensors")
+    assert [check.code for check in load_checkpoint(saved).weights.report().red()] == ["SK512"]
+    weights.pop("model.state_proj.bias")
+    save_file(weights, saved / "model.safetensors")
+    with pytest.raises(SmolkitError, match=r"SK511.*\n.*model\.state_proj\.bias"):
+        load_checkpoint(saved)
+
+
+def test_missing_statistics_are_an_error(saved):
+    for path in saved.glob("policy_*processor*"):
+        path.unlink()
+    with pytest.raises(SmolkitError, match="SK508"):
+        load_checkpoint(saved)
+
+
+def test_an_adapter_alone_is_an_error(saved):
+    (saved / "adapter_config.json").write_text("{}")
+    with pytest.raises(SmolkitError, match="SK510"):
+        load_checkpoint(saved)
+
+
+def test_mixed_precision_agrees_to_bfloat16s_digits(saved):
+    """As published: the language model and the expert in bfloat16, everything else float32."""
+    weights = load_file(saved / "model.safetensors")
+    mixed = {name: value.bfloat16() if "text_model" in name or "lm_expert" in name else value
+             for name, value in weights.items()}
+    save_file(mixed, saved / "model.safetensors")
+    exact, half = load_checkpoint(saved), load_checkpoint(saved, dtype=None)
+    assert half.model.language.embed.weight.dtype == torch.bfloat16
+    wanted, found = (policy.predict(fake_observation()).actions_deg for policy in (exact, half))
+    assert 0 < np.abs(wanted - found).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_every_name_of_the_published_layout_has_one_of_ours():
+    names = json.loads(shared("spec", "smolvla_checkpoint_keys.json").read_text())["smolvla_base_500m"]
+    keys = [entry["key"] if isinstance(entry, dict) else entry for entry in names]
+    assert len({ours(key) for key in keys}) == len(keys) == 500
+    assert all(theirs(ours(key)) == key for key in keys)
