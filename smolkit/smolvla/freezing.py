@@ -43,9 +43,11 @@ def frozen_modules(model: SmolVLA) -> list[nn.Module]:
 
 
 def learn(module: nn.Module, on: bool) -> None:
+    """Switches all weights of a part on or off."""
     for parameter in module.parameters():
         parameter.requires_grad_(on)
 
 
 def trainable_count(model: nn.Module) -> int:
+    """How many numbers the optimiser may change."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
