@@ -2,7 +2,7 @@
 
     >>> result = demonstrate("place", seed=1)
     >>> result.success, result.instruction
-    (True, 'put the yellow cube in the purple box')
+    (True, 'put the green cube in the orange box')
 
 The expert is a function of the truth of the moment (`smolkit.sim.intents`): no script, no timer, no memory.
 So it recovers from a miss by itself, and may label any state that a policy gets into. `Perturbation` adds
@@ -140,4 +140,5 @@ def demonstrate(task: Task | str, seed: int, *, noise: bool = False, pace: Pace 
     bursts = Perturbation(rng, pace) if noise else None
     begin_s = world.time_s
     steps = tuple(episode(world, task, Demonstrator(task, pace), bursts, look))
-    return EpisodeResult(task.name, scene.instruction, seed, task.success(world), world.time_s - begin_s, steps)
+    seconds, success = world.time_s - begin_s, task.success(world)
+    return EpisodeResult(task.name, scene.instruction, seed, success, seconds, steps)

@@ -22,7 +22,7 @@ from smolkit.sim.truth import Truth
 
 JAW_OPEN_RAD = 0.5                # 54 mm between the tips: 14 mm of air on both sides of a cube
 JAW_SQUEEZE_RAD = np.deg2rad(-7)  # asked for, never reached while a cube is between the fingers
-JAW_PUSH_RAD = np.deg2rad(-6) # two tips with a gap too narrow for the cube's corner to jam in
+JAW_PUSH_RAD = np.deg2rad(-6)    # two tips with a gap too narrow for the cube's corner to jam in
 GRASP_Z_M = 0.013                 # of the grip's centre; the finger tips reach 6 mm lower
 CARRY_Z_M = 0.072                 # of the grip's centre above a box: 2.5 cm of air over 3.5 cm walls
 HELD_M = 0.016                    # a held cube's centre is no farther from the grip's centre

@@ -3,7 +3,7 @@
     >>> import numpy as np
     >>> scene = TASKS["place"].sample(np.random.default_rng(3))
     >>> scene.instruction
-    'put the purple cube in the green box'
+    'put the blue cube in the green box'
     >>> sorted(TASKS)
     ['fallen', 'pick', 'place', 'push', 'reach', 'tour']
 
