@@ -6,16 +6,19 @@ count. Such a tail is cut off (packets are copied, nothing is encoded again); co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from smolkit.data.columns import parquet_bytes, read_table
 from smolkit.data.files import STAGED_SUFFIX, Transaction
-from smolkit.data.layout import Layout, load_layout, numbers
-from smolkit.data.reader import Dataset, load_stats
+from smolkit.data.layout import Layout, episode_files, load_layout, numbers
+from smolkit.data.reader import Dataset
 from smolkit.data.schema import DATA_PATH, EXTRA_PATH, VERSION, VIDEO_PATH, read_json
+from smolkit.data.stats import Stats, merge_stats
 from smolkit.data.store import CameraStats, Limits, Store
 from smolkit.data.tables import Place
 from smolkit.data.video import cut, frame_count
@@ -32,17 +35,20 @@ def load_store(root: Path, limits: Limits | None = None) -> Store:
         raise SmolkitError("SK405", f"the paths {DATA_PATH} and {VIDEO_PATH}", layout.info.data_path,
                            "another program laid this dataset out",
                            "record into a new dataset and merge them")
-    clean(layout)
+    done = clean(layout)
     extra = read_json(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
-    histograms = extra.pop("camera_histograms", {})
-    store = Store(root, layout.info, extra, limits)
+    cameras = camera_totals(layout, extra) if layout.episodes else {}
+    kept = {key: value for key, value in extra.items() if key not in ("episodes", "camera_histograms")}
+    store = Store(root, layout.info, kept, limits)
     if layout.episodes:
         store.rows = (_numbers(Dataset(root)),)
         used = int(store.rows[0]["task_index"].max()) + 1
         store.tasks = layout.tasks[:max(used, layout.info.total_tasks)]
-        store.cameras = {key: _camera(root, key, histograms) for key in layout.info.video_keys}
+        store.cameras = cameras
         store.start_after(_last(root, "data"), _last(root, "meta/episodes"),
                           {key: _last(root, f"videos/{key}") for key in layout.info.video_keys})
+    if done:
+        store.rewrite_stats()
     return store
 
 
@@ -50,11 +56,31 @@ def _numbers(dataset: Dataset) -> dict[str, np.ndarray]:
     return {key: dataset.columns[key] for key, f in dataset.info.features.items() if f.is_number}
 
 
-def _camera(root: Path, key: str, histograms: dict) -> CameraStats:
-    if key in histograms:
-        return CameraStats(int(histograms[key]["frames"]), np.array(histograms[key]["counts"]))
-    stats = load_stats(root, (3, 0))[key]
-    return CameraStats(int(stats["count"][0]), None, stats)
+def camera_totals(layout: Layout, extra: Mapping[str, Any]) -> dict[str, CameraStats]:
+    """Each camera over all episodes: the histograms of meta/smolkit.json, where they count the same
+    episodes as info.json; else merged from the episodes' own statistics.
+    """
+    kept, keys = extra.get("camera_histograms", {}), layout.info.video_keys
+    if extra.get("episodes") == layout.info.total_episodes and set(kept) == set(keys):
+        return {key: CameraStats(int(kept[key]["frames"]), np.array(kept[key]["counts"])) for key in keys}
+    episodes = episode_camera_stats(layout)
+    merged = {key: merge_stats([one[key] for one in episodes.values()]) for key in keys}
+    return {key: CameraStats(int(stats["count"][0]), None, stats) for key, stats in merged.items()}
+
+
+def episode_camera_stats(layout: Layout) -> dict[int, dict[str, Stats]]:
+    """Each episode's own picture statistics, as its recorder found them before compression."""
+    found: dict[int, dict[str, Stats]] = {episode.index: {} for episode in layout.episodes}
+    for path in episode_files(layout.root):
+        table = read_table(path)
+        wanted = [(name, *name.removeprefix("stats/").split("/")) for name in table.column_names
+                  if name.startswith("stats/") and name.split("/")[1] in layout.info.video_keys]
+        indices = table.column("episode_index").to_pylist()
+        for name, key, stat in wanted:
+            for index, value in zip(indices, table.column(name).to_pylist(), strict=True):
+                if index in found:
+                    found[index].setdefault(key, {})[stat] = np.asarray(value)
+    return found
 
 
 def _last(root: Path, folder: str) -> Place:

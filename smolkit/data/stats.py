@@ -11,6 +11,7 @@ exactly, and histograms of two episodes simply add up.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -96,6 +97,11 @@ def as_json(stats: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str
     """The layout of meta/stats.json."""
     return {key: {name: np.asarray(value).tolist() for name, value in one.items()}
             for key, one in stats.items()}
+
+
+def as_bytes(stats: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
+    """The content of meta/stats.json."""
+    return json.dumps(as_json(stats), indent=4).encode()
 
 
 def from_json(raw: Mapping[str, Mapping[str, list]]) -> dict[str, Stats]:

@@ -29,7 +29,7 @@ from smolkit.data.schema import (
     Info,
     fill,
 )
-from smolkit.data.stats import Stats, as_json, column_stats, histogram_stats, merge_stats
+from smolkit.data.stats import Stats, as_bytes, column_stats, histogram_stats, merge_stats
 from smolkit.data.tables import EpisodeRecord, Place, episodes_bytes, tasks_bytes
 from smolkit.data.video import append, probe
 from smolkit.report import SmolkitError
@@ -97,8 +97,15 @@ class Store:
     def write_header(self) -> None:
         """info.json of a dataset without episodes: from here on it can be resumed."""
         with Transaction(self.root) as change:
-            change.write(EXTRA_PATH, self._extra_bytes(self.cameras))
+            change.write(EXTRA_PATH, self._extra_bytes(0, self.cameras))
             change.write(INFO_PATH, self.info.as_bytes())
+
+    def rewrite_stats(self) -> None:
+        """After a tail was cut off: the statistics of what is left."""
+        if self.rows:
+            with Transaction(self.root) as change:
+                change.write(EXTRA_PATH, self._extra_bytes(self.info.total_episodes, self.cameras))
+                change.write(STATS_PATH, _stats_bytes(self.rows, self.cameras))
 
     def start_after(self, data: Place, table: Place, videos: Mapping[str, Place]) -> None:
         """Continues behind these files, which stay as they are."""
@@ -137,10 +144,8 @@ class Store:
             change.write(TASKS_PATH, tasks_bytes(tasks))
         change.write(fill(EPISODES_PATH, "", *running.table), episodes_bytes(running.records))
         change.write(info.data_file(*running.data), parquet_bytes(running.rows))
-        change.write(EXTRA_PATH, self._extra_bytes(cameras))
-        stats = {key: column_stats(values) for key, values in join(everything).items()}
-        stats |= {key: camera.stats() for key, camera in cameras.items()}
-        change.write(STATS_PATH, json.dumps(as_json(stats), indent=4).encode())
+        change.write(EXTRA_PATH, self._extra_bytes(info.total_episodes, cameras))
+        change.write(STATS_PATH, _stats_bytes(everything, cameras))
         change.write(INFO_PATH, info.as_bytes())
 
     def _check_fresh(self) -> None:
@@ -199,10 +204,16 @@ class Store:
         return EpisodeRecord(self.info.total_episodes, len(tasks), tuple(dict.fromkeys(tasks)),
                              self.info.total_frames, running.data, spans, stats)
 
-    def _extra_bytes(self, cameras: Mapping[str, CameraStats]) -> bytes:
+    def _extra_bytes(self, episodes: int, cameras: Mapping[str, CameraStats]) -> bytes:
         histograms = {key: {"frames": camera.frames, "counts": camera.histogram.tolist()}
                       for key, camera in cameras.items() if camera.histogram is not None}
-        return json.dumps({**self.extra, "camera_histograms": histograms}).encode()
+        counted = {"episodes": episodes, "camera_histograms": histograms}
+        return json.dumps({**self.extra, **counted}).encode()
+
+
+def _stats_bytes(rows: tuple[Columns, ...], cameras: Mapping[str, CameraStats]) -> bytes:
+    stats = {key: column_stats(values) for key, values in join(rows).items()}
+    return as_bytes(stats | {key: camera.stats() for key, camera in cameras.items()})
 
 
 def _span(info: Info, key: str, video: _RunningVideo, frames: int) -> VideoSpan:

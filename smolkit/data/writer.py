@@ -65,7 +65,8 @@ class DatasetWriter:
         """Starts a dataset in a folder that doesn't exist yet (or is empty).
 
         `features` adds columns of numbers or text, e.g. {"next.success": Feature("bool", (1,))};
-        `calibration` and `notes` (JSON) go to meta/smolkit.json. Raises SmolkitError SK410 where something is there already.
+        `calibration` and `notes` (JSON) go to meta/smolkit.json. Raises SmolkitError SK410 where a file is
+        there already.
         """
         root, cameras = Path(root), list(cameras)
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -212,7 +213,7 @@ def _features(joints: list[str], cameras: list[CameraRole],
 def _check_feature(key: str, feature: Feature) -> None:
     check_name(key)
     if feature.is_video and any(side % 2 or side < 16 for side in feature.shape[:2]):
-        raise _unfit(f"{key} of even size, 16 px or more (video stores colour at half size)", str(feature.shape))
+        raise _unfit(f"{key} of even size, 16 px or more (video halves the colour)", str(feature.shape))
     known = feature.is_number or feature.dtype == "string"
     if not feature.is_video and not (known and len(feature.shape) == 1):
         raise _unfit(f"{key} as a number, a vector or a text", f"{feature.dtype} {feature.shape}")
