@@ -16,6 +16,7 @@ STALL_CURRENT_A, IDLE_CURRENT_A = 2.5, 0.02        # C001 at 7.4 V; idle share o
 SUPPLY_OHM = 0.06                                  # wires and a hobby supply: 12 A pull 0.7 V
 AMBIENT_C = 25.0
 HEATING_C, THERMAL_S = 92.0, 600.0                 # 50 % stall settles 23 deg C above ambient
+COOL_DOWN_C = 5.0                                  # a hot servo returns only when this much cooler
 
 
 class Ramp:
@@ -83,10 +84,11 @@ class Protection:
     def _update_errors(self, load: np.ndarray) -> bool:
         latched = self.errors & (registers.OVERLOAD | registers.CURRENT)
         overload = self._over_load_s >= self.overload_s
+        cooler = COOL_DOWN_C * (self.errors & registers.HOT > 0)
         self._trip_sign = np.where(overload, np.sign(load), self._trip_sign)
         errors = (latched | registers.OVERLOAD * overload
                   | registers.CURRENT * (self._over_current_s >= self.current_s)
-                  | registers.HOT * (self.temperature_c >= self.hot_at_c)
+                  | registers.HOT * (self.temperature_c >= self.hot_at_c - cooler)
                   | registers.VOLTAGE * self._bad_supply())
         changed = bool((errors != self.errors).any())
         self.errors = errors

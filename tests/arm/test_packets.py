@@ -27,7 +27,8 @@ WORKED = {
     "broadcast torque off": (packets.write(0xFE, 40, b"\x00"), "FF FF FE 04 03 28 00 D2"),
     "overloaded": (packets.status(6, 0x20), "FF FF 06 02 20 D7"),
 }
-PACKETS = st.builds(Packet, st.integers(0, 0xFE), st.integers(0, 0xFF), st.binary(max_size=packets.MAX_PARAMS))
+PACKETS = st.builds(Packet, st.integers(0, 0xFE), st.integers(0, 0xFF),
+                    st.binary(max_size=packets.MAX_PARAMS))
 
 
 @pytest.mark.parametrize("name", WORKED)

@@ -1,0 +1,424 @@
+"""The arm as its users meet it: opening, reading, moving through the guard, letting go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from smolkit.arm import fake, registers
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.emulator import connect
+from smolkit.arm.joints import from_radians, to_radians
+from smolkit.arm.registers import GOAL_POSITION, HOMING_OFFSET, TORQUE_ENABLE, TORQUE_LIMIT
+from smolkit.arm.so101 import SO101
+from smolkit.clock import SteppedClock
+from smolkit.report import SmolkitError
+from tests.arm.wires import PATIENT, WIRES, wired
+
+IDS = (1, 2, 3, 4, 5, 6)
+POSE = np.array([20.0, -30, 40, -10, 60, 80])      # deg, gripper %
+
+
+def table(servo_bus, register):
+    return [servo_bus.memory(servo_id).get(register) for servo_id in IDS]
+
+
+def reopened(servo_bus, guard=None, calibration=None):
+    """Another SO101 on the same servos, in stepped time."""
+    clock = SteppedClock(servo_bus.now_s)
+    clock.on_advance(servo_bus.advance_to)
+    port = connect(servo_bus)
+    return SO101(port, calibration or fake.calibrated(servo_bus), guard, clock), port
+
+
+def settle(arm, seconds=2.0):
+    arm.clock.sleep_until(arm.clock.now_s() + seconds)
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_degrees_agree_with_the_joints_angles_wherever_the_horns_sit(seed):
+    servo_bus = fake.servos(seed)
+    with fake.arm(servo_bus=servo_bus) as arm:
+        rng = np.random.default_rng(seed)
+        for _ in range(20):
+            angle_rad = rng.uniform(fake.LOWER_RAD, fake.UPPER_RAD)
+            servo_bus.hand_pose(angle_rad)
+            error = np.abs(arm.read().pos_deg - from_radians(angle_rad))
+            assert error[:5].max() < 0.2 and error[5] < 0.5
+            assert (arm.read_positions() == arm.read().pos_deg).all()
+
+
+@pytest.mark.parametrize("kind", WIRES)
+def test_the_same_driver_on_every_wire(kind):
+    servo_bus = fake.servos(3)
+    calibration = fake.calibrated(servo_bus)
+    with wired(kind, servo_bus) as port, SO101(port, calibration, **PATIENT) as arm:
+        state = arm.read()
+        assert state.pos_deg == pytest.approx([0, 0, 0, 0, 0, 50], abs=0.2)
+        assert state.voltage_v == pytest.approx(np.full(6, 5.0), abs=0.11)
+        assert (state.temperature_c == 25).all() and (state.error_bits == 0).all()
+
+
+def test_a_reading_says_everything_in_units():
+    arm = fake.arm()
+    arm.energize()
+    arm.command(POSE)
+    arm.clock.sleep_until(arm.clock.now_s() + 0.12)
+    state = arm.read()
+    assert state.vel_deg_s[0] > 20 and state.vel_deg_s[1] < -20 and state.vel_deg_s[5] > 5
+    assert np.sign(state.load[:2]).tolist() == np.sign(state.current_ma[:2]).tolist() == [1, -1]
+    assert state.captured_s == arm.clock.now_s()
+    arm.close()
+
+
+def test_error_bits_reach_the_reading():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    servo_bus.forced_errors[3] = registers.OVERLOAD
+    assert arm.read().error_bits.tolist() == [0, 0, 32, 0, 0, 0]
+
+
+# -- opening --------------------------------------------------------------------------------------------
+
+
+def test_opening_configures_once_and_wears_nothing_afterwards():
+    servo_bus = fake.servos(2)
+    arm, _ = reopened(servo_bus)
+    assert table(servo_bus, registers.P_COEFFICIENT) == [16] * 6
+    assert table(servo_bus, registers.RETURN_DELAY_TIME) == [0] * 6
+    assert table(servo_bus, registers.MAX_TORQUE_LIMIT) == [1000] * 5 + [500]
+    before = [servo.eeprom_writes for servo in servo_bus.servos]
+    reopened(servo_bus, calibration=arm.calibration)
+    assert [servo.eeprom_writes for servo in servo_bus.servos] == before
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize(("dead", "cause"), [
+    ({4, 5, 6}, "between servo 3 and servo 4"), ({1, 2, 3, 4, 5, 6}, "no power"),
+    ({3}, "another id")])
+def test_opening_names_all_missing_servos_and_the_cable(dead, cause):
+    servo_bus = fake.servos()
+    calibration = fake.calibrated(servo_bus)
+    servo_bus.dead.update(dead)
+    port = connect(servo_bus)
+    with pytest.raises(SmolkitError, match="SK101") as error:
+        SO101(port, calibration)
+    assert all(f"{servo_id} (" in error.value.found for servo_id in dead)
+    assert cause in error.value.cause
+    assert not port.is_open
+
+
+def test_another_model_is_refused():
+    servo_bus = fake.servos()
+    servo_bus.set_register(2, registers.MODEL_NUMBER, 1029)
+    servo_bus.memory(2).show(registers.MODEL_NUMBER, 1029)
+    with pytest.raises(SmolkitError, match="SK108"):
+        SO101(connect(servo_bus), EXAMPLE)
+
+
+@pytest.mark.parametrize(("supply_v", "step"), [
+    pytest.param(12.2, "unplug", marks=pytest.mark.fault(8)),
+    pytest.param(3.6, "supply", marks=pytest.mark.fault(7))])
+def test_a_wrong_supply_is_refused(supply_v, step):
+    servo_bus = fake.ServoBus(fake.SpringPlant(), supply_v=supply_v)
+    with pytest.raises(SmolkitError, match="SK110") as error:
+        SO101(connect(servo_bus), EXAMPLE)
+    assert step in error.value.next_step
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize("register", [registers.PROTECTION_CURRENT, registers.UNLOADING_CONDITION])
+def test_servos_without_protections_are_refused(register):
+    servo_bus = fake.servos()
+    calibration = fake.calibrated(servo_bus)
+    servo_bus.set_register(5, register, 0)
+    with pytest.raises(SmolkitError, match="SK111") as error:
+        SO101(connect(servo_bus), calibration)
+    assert f"{register.name} = 0" in error.value.found
+
+
+@pytest.mark.fault(29)
+def test_another_arms_calibration_is_refused():
+    other = fake.calibrated(fake.servos(7))
+    servo_bus = fake.servos(8)
+    fake.calibrated(servo_bus)
+    with pytest.raises(SmolkitError, match="SK109") as error:
+        SO101(connect(servo_bus), other)
+    assert "Homing_Offset: servo" in error.value.found
+
+
+EXAMPLE = Calibration.from_dict(fake.calibrated(fake.servos()).as_dict())
+
+
+# -- the guard --------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A guard that notes what it was asked and admits a fixed pose."""
+
+    def __init__(self, admits=POSE):
+        self.admits, self.asked, self.resets = admits, [], 0
+
+    def admit(self, goal_deg, present_deg, dt_s):
+        self.asked.append((goal_deg, present_deg, dt_s))
+        return self.admits
+
+    def reset(self):
+        self.resets += 1
+
+
+def test_what_the_guard_admits_is_what_is_sent():
+    guard, servo_bus = Recorder(), fake.servos(4)
+    arm = fake.arm(guard=guard, servo_bus=servo_bus)
+    arm.energize()
+    assert guard.resets == 1 and guard.asked == []
+    settle(arm, 0.05)
+    assert (arm.command(POSE + 1000) == POSE).all()
+    settle(arm)
+    assert arm.read_positions() == pytest.approx(POSE, abs=0.3)
+    assert from_radians(servo_bus.plant.angle_rad) == pytest.approx(POSE, abs=0.3)
+    (goal, present, dt_s), = guard.asked
+    assert goal[0] == 1020 and present == pytest.approx([0, 0, 0, 0, 0, 50], abs=0.3)
+    assert dt_s == pytest.approx(0.05)
+    arm.close()
+
+
+def test_a_pause_buys_no_long_step():
+    guard = Recorder()
+    arm = fake.arm(guard=guard)
+    arm.energize()
+    settle(arm, 30)
+    arm.command(POSE)
+    assert guard.asked[0][2] == pytest.approx(0.1)
+
+
+def test_without_a_guard_nothing_moves():
+    arm, _ = reopened(fake.servos(1))
+    for move in (arm.energize, lambda: arm.command(POSE)):
+        with pytest.raises(SmolkitError, match="SK130"):
+            move()
+    assert table_is_limp(arm)
+
+
+def table_is_limp(arm):
+    settle(arm, 0.1)
+    return set(arm.bus.sync_read(TORQUE_ENABLE, IDS).values()) == {0}
+
+
+@pytest.mark.fault(26)
+def test_no_goal_is_written_while_torque_is_off():
+    arm = fake.arm()
+    with pytest.raises(SmolkitError, match="SK131"):
+        arm.command(POSE)
+    arm.energize()
+    arm.release()
+    with pytest.raises(SmolkitError, match="SK131"):
+        arm.command(POSE)
+    assert table_is_limp(arm)
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize("admits", [POSE * np.nan, POSE * np.inf, POSE[:5], np.zeros((1, 6))])
+def test_a_broken_guard_sends_nothing(admits):
+    servo_bus = fake.servos()
+    arm = fake.arm(guard=Recorder(admits), servo_bus=servo_bus)
+    arm.energize()
+    before = table(servo_bus, GOAL_POSITION)
+    with pytest.raises(SmolkitError, match="SK132"):
+        arm.command(POSE)
+    assert table(servo_bus, GOAL_POSITION) == before
+
+
+def test_a_guard_that_refuses_sends_nothing():
+    class Refusing(Recorder):
+        def admit(self, goal_deg, present_deg, dt_s):
+            raise SmolkitError("SK301", "a", "b", "c", "d")
+
+    servo_bus = fake.servos()
+    arm = fake.arm(guard=Refusing(), servo_bus=servo_bus)
+    arm.energize()
+    with pytest.raises(SmolkitError, match="SK301"):
+        arm.command(POSE)
+    settle(arm)
+    assert np.abs(servo_bus.plant.angle_rad - to_radians(np.array([0, 0, 0, 0, 0, 50]))).max() < 0.01
+
+
+@pytest.mark.fault(19)
+def test_no_goal_leaves_the_calibrated_range_even_through_a_careless_guard():
+    servo_bus = fake.servos(6)
+    arm = fake.arm(guard=Recorder(np.array([1000.0, -1000, 0, 0, 0, 300])), servo_bus=servo_bus)
+    arm.energize()
+    sent = arm.command(POSE)
+    assert (arm.calibration.to_ticks(sent) == np.clip(arm.calibration.to_ticks(sent),
+                                                      arm.calibration.range_min,
+                                                      arm.calibration.range_max)).all()
+    assert table(servo_bus, GOAL_POSITION)[:2] == [arm.calibration.range_max[0], arm.calibration.range_min[1]]
+    assert sent[0] < 120
+
+
+# -- torque on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(25)
+def test_energizing_with_a_stale_goal_moves_nothing():
+    servo_bus = fake.servos(5)
+    arm = fake.arm(servo_bus=servo_bus)
+    servo_bus.hand_pose(to_radians(POSE))
+    for servo_id in IDS:
+        servo_bus.memory(servo_id).put(GOAL_POSITION, 300)           # yesterday's
+    arm.energize()
+    settle(arm)
+    assert arm.read().pos_deg == pytest.approx(POSE, abs=0.2)
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+    assert table(servo_bus, TORQUE_LIMIT) == [600] * 5 + [500]
+    assert table(servo_bus, registers.ACCELERATION) == [254] * 6
+
+
+def test_the_torque_grows_from_a_tenth():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    seen = []
+    arm.clock.on_advance(lambda moment_s: seen.append(table(servo_bus, TORQUE_LIMIT)[0]))
+    begin_s = arm.clock.now_s()
+    arm.energize()
+    assert seen[0] == 100 and seen == sorted(seen) and len(set(seen)) >= 8
+    assert arm.clock.now_s() - begin_s == pytest.approx(1.0)
+
+
+def test_a_holding_arm_is_taken_over_without_dropping_it():
+    servo_bus = fake.servos()
+    first = fake.arm(servo_bus=servo_bus)
+    first.energize()                                                 # and then its process is killed
+    arm, _ = reopened_holding(servo_bus, first.calibration)
+    seen = []
+    arm.clock.on_advance(lambda moment_s: seen.append((table(servo_bus, TORQUE_LIMIT)[0],
+                                                       table(servo_bus, TORQUE_ENABLE)[0])))
+    arm.energize()
+    assert set(seen) == {(600, 1)}
+
+
+def reopened_holding(servo_bus, calibration):
+    return reopened(servo_bus, fake.OpenGuard(), calibration)
+
+
+@pytest.mark.fault(6)
+def test_a_joint_outside_its_calibrated_range_is_not_energized():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    outside = to_radians(np.array([0, 0, 0, 0, 0, 50.0]))
+    outside[1] = fake.UPPER_RAD[1] + 0.1
+    servo_bus.hand_pose(outside)
+    with pytest.raises(SmolkitError, match="SK133") as error:
+        arm.energize()
+    assert "shoulder_lift" in error.value.expected
+    assert table_is_limp(arm)
+
+
+def test_an_interrupted_energize_leaves_the_arm_limp():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+
+    def interrupt(moment_s):
+        raise KeyboardInterrupt
+
+    arm.clock.on_advance(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+    assert not arm.energized
+
+
+# -- torque off ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(31)
+def test_a_flagged_servo_is_released_like_the_others():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    servo_bus.forced_errors[2] = registers.OVERLOAD
+    arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+    assert not arm.bus.port.is_open
+
+
+@pytest.mark.fault(31)
+def test_release_goes_on_past_a_silent_servo_names_it_and_frees_the_port():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    servo_bus.dead.add(2)
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.close()
+    assert "2 (shoulder_lift) silent" in error.value.found
+    assert "1 (" not in error.value.found and "3 (" not in error.value.found
+    assert table(servo_bus, TORQUE_ENABLE) == [0, 1, 0, 0, 0, 0]
+    assert not arm.bus.port.is_open
+
+
+@pytest.mark.fault(14)
+def test_release_survives_lost_packets():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    replies = iter(range(10_000))
+    arm.bus.port.ser.tamper = lambda reply: b"" if next(replies) % 3 == 0 else reply
+    arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+@pytest.mark.fault(11)
+def test_a_pulled_cable_ends_in_an_error_and_a_free_port():
+    arm = fake.arm()
+    arm.energize()
+    arm.bus.port.ser.unplug()
+    with pytest.raises(SmolkitError, match="SK106"):
+        arm.read()
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.close()
+    assert "6 (gripper) silent (SK106), perhaps on" in error.value.found
+    assert not arm.bus.port.is_open
+    arm.close()
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_leaving_the_block_with_an_error_releases(error):
+    servo_bus = fake.servos()
+    with pytest.raises(error):
+        with fake.arm(servo_bus=servo_bus) as arm:
+            arm.energize()
+            raise error
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_a_reader_leaves_the_torque_as_it_found_it():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    reader, _ = reopened(servo_bus, calibration=arm.calibration)
+    reader.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+
+
+def test_the_same_seed_gives_the_same_run_twice():
+    ends = []
+    for _ in range(2):
+        with fake.arm(seed=9) as arm:
+            arm.energize()
+            rng = np.random.default_rng(0)
+            for _ in range(20):
+                arm.command(rng.uniform(fake.LOWER_DEG, fake.UPPER_DEG))
+                settle(arm, 1 / 30)
+            ends.append(arm.read().pos_deg)
+    assert (ends[0] == ends[1]).all()
+
+
+def test_offsets_of_the_emulated_arm_are_really_drawn():
+    servo_bus = fake.servos(3)
+    fake.calibrated(servo_bus)
+    assert len(set(table(servo_bus, HOMING_OFFSET))) == 6
