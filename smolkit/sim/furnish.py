@@ -123,7 +123,7 @@ def _lay_zone(model: mujoco.MjModel, name: str, zone: Zone | None) -> dict[str, 
 def _set_light(model: mujoco.MjModel, light: Light) -> None:
     direction = np.array(light.direction) / np.linalg.norm(light.direction)
     model.light_dir[0] = direction
-    model.light_pos[0] = np.array([0.2, 0.0, 0.1]) - 1.3 * direction
+    model.light_pos[0] = np.array([0.15, 0.0, 0.0]) - 1.4 * direction
     warm = np.array([1.0, 0.97 - 0.05 * light.warmth, 0.93 - 0.13 * light.warmth])
     model.light_diffuse[0] = 0.56 * light.intensity * warm
     model.light_ambient[0] = 0.04 * light.intensity

@@ -55,7 +55,8 @@ def candidates(environment: Mapping[str, str], system: str) -> tuple[str, ...]:
         return (choice,)
     if choice != "auto":
         raise SmolkitError("SK220", f"SMOLKIT_RENDERER to be one of auto, {', '.join(RENDERERS)}",
-                           repr(choice), "a typing error in the environment variable", "unset SMOLKIT_RENDERER")
+                           repr(choice), "a typing error in the environment variable",
+                           "unset SMOLKIT_RENDERER")
     if system != "Linux":
         return ("glfw", "software")
     # EGL first even with a screen: it needs no window and no permission of the desktop.

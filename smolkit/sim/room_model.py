@@ -59,7 +59,7 @@ def _set_options(spec: mujoco.MjSpec) -> None:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.iterations = 30
     spec.stat.extent, spec.stat.center = 1.0, (0.2, 0.0, 0.1)
-    visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.01, 3.5, 0.85
+    visual.map.znear, visual.map.zfar, visual.map.shadowclip = 0.01, 3.5, 1.5
     visual.quality.shadowsize, visual.quality.offsamples = 2048, 4
     visual.quality.numslices, visual.quality.numstacks = 20, 8
     visual.global_.offwidth, visual.global_.offheight = 640, 480
@@ -87,9 +87,11 @@ def _textured(spec: mujoco.MjSpec, name: str, repeat: tuple[float, float], specu
 
 def _add_table(spec: mujoco.MjSpec) -> None:
     world = spec.worldbody
-    world.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.72, 0.62, 0.05), pos=(0.1, 0, 0),
-                   material="wood", contype=FIXTURE, conaffinity=OBJECT, friction=(0.8, 0.005, 0.0001),
-                   group=1)
+    world.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(1, 1, 0.05), group=3,
+                   contype=FIXTURE, conaffinity=OBJECT, friction=(0.8, 0.005, 0.0001))
+    # What is seen is a slab: a plane, having no back, would cast specks of shadow on itself.
+    world.add_geom(name="slab", type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.72, 0.62, 0.02), pos=(0.1, 0, -0.02),
+                   material="wood", contype=0, conaffinity=0, group=1)
     world.add_geom(name="mat", type=mujoco.mjtGeom.mjGEOM_BOX, size=(*MAT_HALF_M, 0.0005),
                    pos=(*MAT_CENTRE_M, 0.0003), material="mat", contype=0, conaffinity=0, group=1)
     world.add_light(name="lamp", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=(0.5, -0.4, 1.4),
