@@ -5,8 +5,8 @@
     ((24, 3), (24, 3), (44, 3))
 
 A mesh is (vertices (N, 3) m, normals (N, 3), faces (F, 3) vertex indices, counter-clockwise from outside).
-Many primitives in one mesh are one draw call: merging the arm's 66 parts into 19 meshes makes small
-pictures about three times faster.
+Many primitives in one mesh are one draw call: merging the arm's 63 parts into 23 meshes brought a
+96-pixel picture from 2.3 to 1.3 ms (one CPU core, Mesa).
 """
 
 from __future__ import annotations
