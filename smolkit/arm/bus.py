@@ -16,10 +16,12 @@ One lock makes a transaction atomic: any number of threads may call. Retries sta
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scservo_sdk import COMM_SUCCESS, INST_PING, PacketHandler
@@ -33,7 +35,7 @@ from smolkit.report import SmolkitError
 
 RETRIES = 2                                        # per transaction
 BUDGET_S = 0.1                                     # no new try after this
-QUIET_S = 0.005                                    # silence that ends a disturbed line
+ODD_LENGTHS = range(20, 52)                        # bytes; no other request here asks for so many
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Bus:
         self.budget_s, self.retries = budget_s, retries
         self.retried = 0                           # transactions that needed another try, for health reports
         self._lock = threading.RLock()
-        self._disturbed = False
+        self._disturbed = False                    # a late reply may still be under way
+        self._odd_length = itertools.cycle(ODD_LENGTHS)
+        self._last_answer: int | None = None       # id of a servo that is known to be alive
         self._sdk = PacketHandler(0)               # never 1: it byte-swaps every handler in the process
         self.port.baudrate = BAUDRATE
         self.port.openPort()
@@ -144,8 +148,6 @@ class Bus:
         """Sends through the SDK. Its busy flag is ours to clear: it leaks on every exception."""
         self._require_open()
         try:
-            if self._disturbed:
-                self._wait_for_silence()
             result = send()
         except BaseException:
             self._disturbed = True
@@ -165,8 +167,11 @@ class Bus:
         """Request, replies, retries. KeyboardInterrupt anywhere leaves port and lock usable."""
         with self._lock:
             give_up_s = time.monotonic() + self.budget_s
+            found: dict[int, Reply] = {}
+            junk = b""
             for attempt in range(self.retries + 1):
-                found, junk = self._try_once(send, ids, count)
+                if not self._disturbed or self._resynchronise(ids):
+                    found, junk = self._try_once(send, ids, count)
                 if len(found) == len(ids):
                     return {servo_id: found[servo_id] for servo_id in ids}
                 self._disturbed = True
@@ -180,10 +185,12 @@ class Bus:
         self._send(send)
         self.port.setPacketTimeout((OVERHEAD_BYTES + count) * len(ids))
         try:
-            return self._receive(ids, count)
+            found, junk = self._receive(ids, count)
         except BaseException:
             self._disturbed = True
             raise
+        self._last_answer = next(iter(found), self._last_answer)
+        return found, junk
 
     def _receive(self, ids: tuple[int, ...], count: int) -> tuple[dict[int, Reply], bytes]:
         """Reads until every id has answered with `count` bytes or time is up."""
@@ -199,12 +206,20 @@ class Bus:
             if self.port.isPacketTimeout() and not (chunk and self.port.stepped):
                 return _pick(packets.split(data)[0], ids, count), data
 
-    def _wait_for_silence(self) -> None:
-        """After a failure a late reply may still come: listen until the line is quiet, then purge."""
-        end_s = time.monotonic() + self.port.latency_s
-        while time.monotonic() < end_s and self.port.readPort(250):
-            time.sleep(0 if self.port.stepped else QUIET_S)
-        self._disturbed = False
+    def _resynchronise(self, ids: tuple[int, ...]) -> bool:
+        """After a failure an answer may still be under way, and could pass for that to the next question.
+
+        So a living servo is asked for a number of bytes that nobody asked for lately. Wires keep their
+        order: once this answer is here, nothing older can come. Without it no answer can be trusted.
+        """
+        for servo_id in dict.fromkeys((self._last_answer or ids[0], *ids[:2])):
+            count = next(self._odd_length)
+            found, _ = self._try_once(partial(self._sdk.readTx, self.port, servo_id, 0, count),
+                                      (servo_id,), count)
+            if found:
+                self._disturbed = False
+                return True
+        return False
 
 
 def _pick(answers: list[Packet], ids: tuple[int, ...], count: int) -> dict[int, Reply]:

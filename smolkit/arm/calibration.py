@@ -184,6 +184,7 @@ class Calibration:
 
 
 def wrong(expected: str, found: str, cause: str) -> SmolkitError:
+    """SK121: a calibration that cannot be this arm's."""
     return SmolkitError("SK121", f"in the calibration: {expected}", found, cause, "smolkit calibrate")
 
 

@@ -45,6 +45,7 @@ CUTS = registers.HOT | registers.CURRENT | registers.OVERLOAD
 
 
 def joint_name(servo_id: int) -> str:
+    """The joint that servo `servo_id` turns, as the wiring has it."""
     return JOINT_NAMES[servo_id - 1] if 1 <= servo_id <= 6 else "?"
 
 

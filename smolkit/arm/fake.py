@@ -37,6 +37,7 @@ class SpringPlant:
     def __init__(self, angle_rad: np.ndarray | None = None):
         self.angle_rad = np.zeros(6) if angle_rad is None else np.asarray(angle_rad, float).copy()
         self.blocked = np.zeros(6, bool)
+        self.stiffness = np.full(6, STIFFNESS)     # of stall per rad
         self._velocity, self._load = np.zeros(6), np.zeros(6)
         self._goal, self._on, self._cap = self.angle_rad.copy(), np.zeros(6, bool), np.ones(6)
         self._now_s = 0.0
@@ -57,12 +58,16 @@ class SpringPlant:
         step = np.clip(gap * (1 - np.exp(-dt_s / SETTLE_S)), -reach, reach) * free
         self.angle_rad = np.clip(self.angle_rad + step, LOWER_RAD - 0.2, UPPER_RAD + 0.2)
         self._velocity = step / dt_s
-        self._load = np.clip((self._goal - self.angle_rad) * STIFFNESS, -self._cap, self._cap) * self._on
+        self._load = np.clip((self._goal - self.angle_rad) * self.stiffness, -self._cap, self._cap) * self._on
         self._now_s = moment_s
 
     def place(self, angle_rad: np.ndarray) -> None:
         """A hand sets the shafts; they stay."""
         self.angle_rad, self._velocity = np.asarray(angle_rad, float).copy(), np.zeros(6)
+
+    def tune(self, gain: np.ndarray) -> None:
+        """The servos' P gain, as multiples of 16."""
+        self.stiffness = STIFFNESS * gain
 
 
 class OpenGuard:
@@ -89,10 +94,15 @@ def port(seed: int = 0) -> LoopbackSerial:
     return connect(servos(seed))
 
 
+def bus(seed: int = 0) -> Bus:
+    """A driver's bus on `port(seed)`."""
+    return Bus(port(seed))
+
+
 def calibrated(servo_bus: ServoBus) -> Calibration:
     """Calibrates the emulated arm by hand, as the sim lane does."""
-    with Bus(connect(servo_bus)) as bus:
-        return calibrate_with_hand(bus, servo_bus.hand_pose)
+    with Bus(connect(servo_bus)) as opened:
+        return calibrate_with_hand(opened, servo_bus.hand_pose)
 
 
 def arm(seed: int = 0, guard: Guard | None = None, servo_bus: ServoBus | None = None) -> SO101:

@@ -46,26 +46,32 @@ def build(packet: Packet) -> bytes:
 
 
 def ping(servo_id: int) -> bytes:
+    """Are you there?"""
     return build(Packet(servo_id, PING))
 
 
 def read(servo_id: int, address: int, count: int) -> bytes:
+    """`count` bytes from `address`, please."""
     return build(Packet(servo_id, READ, bytes((address, count))))
 
 
 def write(servo_id: int, address: int, data: bytes) -> bytes:
+    """Puts `data` at `address`."""
     return build(Packet(servo_id, WRITE, bytes((address,)) + data))
 
 
 def reg_write(servo_id: int, address: int, data: bytes) -> bytes:
+    """As `write`, but it takes effect at the next `action`."""
     return build(Packet(servo_id, REG_WRITE, bytes((address,)) + data))
 
 
 def action(servo_id: int = BROADCAST) -> bytes:
+    """Now do what was said with `reg_write`."""
     return build(Packet(servo_id, ACTION))
 
 
 def sync_read(address: int, count: int, ids: Iterable[int]) -> bytes:
+    """The same bytes of several servos; they answer one after the other."""
     return build(Packet(BROADCAST, SYNC_READ, bytes((address, count, *ids))))
 
 

@@ -29,3 +29,13 @@ class Plant(Protocol):
         """Position goals (6,) rad, torque switches (6,) bool, torque caps (6,) 0..1 of stall."""
 
     def advance_to(self, moment_s: float) -> None: ...
+
+
+class HandledPlant(Plant, Protocol):
+    """A plant that can also be moved by hand while limp, and that feels the servos' gain."""
+
+    def place(self, angle_rad: np.ndarray) -> None:
+        """A hand brings the shafts to (6,) rad at once."""
+
+    def tune(self, gain: np.ndarray) -> None:
+        """P gains (6,) as multiples of 16, the SO-101's usual one. Optional: called only where it exists."""

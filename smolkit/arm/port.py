@@ -62,6 +62,8 @@ class SafePort(PortHandler):
                 raise
         else:
             self.ser = self._given
+            if not self.ser.is_open:
+                self.ser.open()
         self.is_open = True
         self.tx_time_per_byte = 10_000.0 / self.baudrate           # ms, as the SDK counts
         with self.wire():
@@ -164,12 +166,14 @@ def claim(name: str) -> Any:
 
 
 def in_use(name: str, owner: str) -> SmolkitError:
+    """SK103: somebody else holds the port."""
     return SmolkitError("SK103", f"port {name} free", f"it is in use by {owner}",
                         "another notebook, terminal or program holds the arm",
                         "close it (in Jupyter: Kernel > Shut Down), then try again")
 
 
 def cannot_open(name: str, error: Exception) -> SmolkitError:
+    """SK102: there is no such port, or it may not be opened."""
     return SmolkitError("SK102", f"a serial port named {name}", f"{type(error).__name__}: {error}",
                         "the board is not plugged in, has another name, or your user may not open it"
                         " (Linux: group dialout)", "smolkit find-port")

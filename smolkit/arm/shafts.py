@@ -26,6 +26,7 @@ from smolkit.arm.servo import ServoMemory
 TICK_S = 0.004
 WATCH_EVERY = 5                                    # protections and heat run every 20 ms
 MIDPOINT = 128                                     # Torque_Enable value: "here is 2048"
+USUAL_P = 16
 RAD_TO_TICK = registers.TICKS_PER_TURN / (2 * np.pi)
 PHASE_FINE_VELOCITY, PHASE_ZERO_IS_MAX, PHASE_MULTI_TURN = 4, 8, 16
 COARSE_VELOCITY = 50                               # tick/s per unit of 0.732 rpm
@@ -49,6 +50,8 @@ class Shafts:
         self._offset, self._turn = np.zeros(count), np.zeros(count)            # tick, turns
         self._single_turn = np.ones(count, bool)
         self._lower, self._upper = np.zeros(count), np.full(count, 4095.0)     # tick
+        self._gain = np.ones(count)                # P_Coefficient / 16
+        self._tune = getattr(plant, "tune", None)  # a plant may have no use for it
         self.telemetry_fresh = False
         self.power_cycle(range(count))
 
@@ -149,10 +152,16 @@ class Shafts:
         guard.current_at_a[index] = servo.get(registers.PROTECTION_CURRENT) * 0.0065
         guard.hot_at_c[index], guard.unloading[index] = live[13], live[19]
         guard.volts[:, index] = live[15] / 10, live[14] / 10
+        self._take_gain(index, live[21] / USUAL_P)
         self._set_goal(index, servo.get(registers.GOAL_POSITION))
         self._set_torque(index, live[40])
         self._renew_caps()
         self.telemetry_fresh = False
+
+    def _take_gain(self, index: int, gain: float) -> None:
+        if self._tune is not None and gain != self._gain[index]:
+            self._gain[index] = gain
+            self._tune(self._gain.copy())
 
     def _set_goal(self, index: int, goal: int) -> None:
         """The register keeps what was written; the shaft heads for the nearest point within [9, 11]."""

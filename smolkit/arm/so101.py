@@ -12,6 +12,7 @@ through the guard, and torque comes on only in `energize`.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,6 +79,7 @@ class SO101:
         self.ramp_s, self.energized = ramp_s, False
         self._present_deg, self._present_s = np.zeros(6), -np.inf
         self._commanded_s = -np.inf
+        self._moving = threading.RLock()           # a stop button lives in another thread than the loop
         self.bus = Bus(port, **timing)
         try:
             self._check_and_configure()
@@ -130,6 +132,10 @@ class SO101:
 
     def command(self, goal_deg: np.ndarray) -> np.ndarray:
         """Sends a goal (6,) as far as the guard admits it; returns what was sent, in the same units."""
+        with self._moving:
+            return self._command(goal_deg)
+
+    def _command(self, goal_deg: np.ndarray) -> np.ndarray:
         self._require_movable()
         now_s = self.clock.now_s()
         if now_s - self._present_s > FRESH_S:
@@ -164,16 +170,20 @@ class SO101:
         """Torque on where the arm stands, from a tenth of stall to the caps within `ramp_s`."""
         if self.guard is None:
             self._require_movable()
+        torque.require_inside(self.bus, self.calibration)
         caps = {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
         try:
-            self.energized = True                  # from here on close() must release
-            torque.energize(self.bus, self.calibration, self.clock, caps, self.ramp_s)
+            with self._moving:
+                self.energized = True              # from here on close() must release
+                start = torque.switch_on(self.bus, self.calibration, caps)
+            torque.grow(self.bus, self.clock, start, caps, self.ramp_s, lambda: self.energized)
         except BaseException:
             self._release_quietly()
             raise
-        self.guard.reset()
-        self._commanded_s = self.clock.now_s()
-        self.read_positions()
+        with self._moving:
+            self.guard.reset()
+            self._commanded_s = self.clock.now_s()
+            self.read_positions()
 
     def _release_quietly(self) -> None:
         """On the way out with an error that matters more; close() tries again and reports."""
@@ -184,8 +194,9 @@ class SO101:
 
     def release(self) -> None:
         """Torque off in all servos, read back. The arm falls if it is raised. Raises SK135 with the list."""
-        torque.release(self.bus, self.calibration.ids)
-        self.energized = False
+        with self._moving:                         # no goal may follow: it would switch torque on again
+            torque.release(self.bus, self.calibration.ids)
+            self.energized = False
 
     def close(self) -> None:
         """Releases the arm if it may have been moved, and frees the port whatever happens."""

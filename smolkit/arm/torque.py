@@ -1,8 +1,8 @@
 """Torque on without a jump, torque off without a doubt.
 
 A servo keeps the goal of yesterday in its register: switched on, it would drive there at full force.
-So `energize` writes goal := present, reads it back, switches on at a tenth of the torque and lets it
-grow. `release` tells everybody first, then each servo, then asks each whether it obeyed. A reply with
+So `switch_on` writes goal := present, reads it back, switches on at a tenth of the torque ; `grow`
+raises that. `release` tells everybody first, then each servo, then asks each whether it obeyed. A reply with
 an error bit is not a failed write (LeRobot takes it for one and leaves the rest of the arm powered).
 """
 
@@ -24,23 +24,30 @@ ACCELERATION = 254                                 # RAM, lost at power-off: wri
 TRIES = 3
 
 
-def energize(bus: Bus, calibration: Calibration, clock: Clock, caps: Mapping[int, int],
-             ramp_s: float) -> None:
-    """Switches all servos on where they stand; `caps` by id in 0.1 %, reached after `ramp_s`."""
+def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int]) -> dict[int, int]:
+    """Torque on in all servos, where they stand; returns the low caps (0.1 %, by id) they begin with."""
     ids = calibration.ids
     present = bus.sync_read(registers.PRESENT_POSITION, ids)
-    _require_inside(present, calibration)
     start = _starting_caps(bus, ids, caps)
     bus.sync_write(registers.TORQUE_LIMIT, start)
     bus.sync_write(registers.ACCELERATION, dict.fromkeys(ids, ACCELERATION))
     _write_verified(bus, registers.GOAL_POSITION, present)
     _write_verified(bus, registers.TORQUE_ENABLE, dict.fromkeys(ids, 1))
+    return start
+
+
+def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, int], ramp_s: float,
+         wanted: Callable[[], bool]) -> None:
+    """Raises the torque caps from `start` to `caps` within `ramp_s`, as long as it is `wanted`."""
     begin_s = clock.now_s()
     for step in range(1, RAMP_STEPS + 1):
         clock.sleep_until(begin_s + ramp_s * step / RAMP_STEPS)
+        if not wanted():
+            raise SmolkitError("SK136", "to finish switching on", "the arm was released meanwhile",
+                               "somebody pressed stop", "energize again when it is safe")
         part = step / RAMP_STEPS
         bus.sync_write(registers.TORQUE_LIMIT,
-                       {i: round(start[i] + (caps[i] - start[i]) * part) for i in ids})
+                       {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
     _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
 
 
@@ -51,7 +58,9 @@ def _starting_caps(bus: Bus, ids: tuple[int, ...], caps: Mapping[int, int]) -> d
     return {i: min(now[i], caps[i]) if holding[i] else min(START_CAP, caps[i]) for i in ids}
 
 
-def _require_inside(present: Mapping[int, int], calibration: Calibration) -> None:
+def require_inside(bus: Bus, calibration: Calibration) -> None:
+    """Raises SK133 for a joint beyond its calibrated range; nothing is written."""
+    present = bus.sync_read(registers.PRESENT_POSITION, calibration.ids)
     for motor in calibration.motors:
         low, high = motor.range_min - TOLERANCE_TICKS, motor.range_max + TOLERANCE_TICKS
         if not low <= present[motor.id] <= high:

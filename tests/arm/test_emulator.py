@@ -322,6 +322,16 @@ def test_over_current_is_a_protection_of_its_own():
     assert ask(bus, packets.ping(2))[0].code == registers.CURRENT
 
 
+@pytest.mark.parametrize(("gain", "load"), [(16, 200), (8, 100), (32, 400)])
+def test_the_p_gain_is_the_stiffness(gain, load):
+    bus = servos()
+    bus.plant.blocked[1] = True
+    write(bus, 2, registers.P_COEFFICIENT, gain)
+    write(bus, 2, GOAL_POSITION, 2048 + round(0.02 / RAD))
+    run(bus, 0.5)
+    assert read(bus, 2, registers.PRESENT_LOAD) == pytest.approx(load, rel=0.02)
+
+
 def test_current_and_load_carry_their_signs():
     bus = ServoBus(SpringPlant())
     bus.plant.blocked[:] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -316,6 +318,48 @@ def test_a_joint_outside_its_calibrated_range_is_not_energized():
         arm.energize()
     assert "shoulder_lift" in error.value.expected
     assert table_is_limp(arm)
+
+
+def test_a_refusal_to_energize_does_not_drop_an_arm_that_holds():
+    servo_bus = fake.servos()
+    first = fake.arm(servo_bus=servo_bus)
+    first.energize()
+    arm, _ = reopened_holding(servo_bus, first.calibration)
+    servo_bus.hand_pose(fake.UPPER_RAD + 0.1)
+    with pytest.raises(SmolkitError, match="SK133"):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+
+
+def test_a_release_from_another_thread_always_wins():
+    for _ in range(8):
+        servo_bus = fake.servos()
+        arm = fake.arm(servo_bus=servo_bus)
+        arm.energize()
+        ended = []
+
+        def drive(arm=arm, ended=ended):
+            try:
+                while True:
+                    arm.command(POSE)
+            except SmolkitError as error:
+                ended.append(error.code)
+
+        loop = threading.Thread(target=drive)
+        loop.start()
+        arm.release()
+        loop.join()
+        servo_bus.advance_to(servo_bus.now_s + 0.1)
+        assert ended == ["SK131"] and table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_a_stop_while_the_torque_grows_ends_the_growing():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.clock.on_advance(lambda moment_s: arm.release())
+    with pytest.raises(SmolkitError, match="SK136"):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 
 
 def test_an_interrupted_energize_leaves_the_arm_limp():
