@@ -2,8 +2,9 @@
 
     python benchmarks/lerobot_reads_ours.py /path/to/lerobot-venv/bin/python DATASET [DATASET ...]
 
-The foreign Python (LeRobot 0.4.4, PyAV 15) reads rows, frames, delta_timestamps and an episode filter and leaves
-them in a scratch file; this program compares them with smolkit's reader, bit for bit. Exit code 0: all equal.
+The foreign Python (LeRobot 0.4.4, PyAV 15) reads rows, frames, delta_timestamps and an episode filter and
+leaves them in a scratch file; this program compares them with smolkit's reader, bit for bit. Exit code 0:
+all equal.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def foreign(root: Path, out: Path) -> None:
     """Runs inside the foreign Python."""
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")       # its compiled part does not load beside CPU torch
+    library = torch.library.Library("torchvision", "DEF")   # its compiled part doesn't load beside CPU torch
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor a) -> Tensor")
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -88,7 +89,8 @@ def main(python: str, roots: list[str]) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             out = Path(scratch, "lerobot.npz")
             quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": scratch}
-            subprocess.run([python, __file__, "--inside", str(root.resolve()), str(out)], check=True, env=quiet)
+            inside = [python, __file__, "--inside", str(root.resolve()), str(out)]
+            subprocess.run(inside, check=True, env=quiet)
             wrong = compare(root, out)
             sys.stdout.write(f"{root}: {'equal' if not wrong else f'{len(wrong)} differences'}\n")
             sys.stdout.writelines(f"  {line}\n" for line in wrong[:10])

@@ -262,7 +262,8 @@ def _load_rows(layout: Layout, episodes: tuple[Episode, ...]) -> Columns:
 
 def _check_rows(path: Path, part: Columns, episodes: list[Episode]) -> None:
     wanted = np.concatenate([np.arange(e.from_index, e.to_index) for e in episodes])
-    if not np.array_equal(part["index"], wanted):
+    owners = np.repeat([e.index for e in episodes], [e.length for e in episodes])
+    if not (np.array_equal(part["index"], wanted) and np.array_equal(part["episode_index"], owners)):
         span = f"{episodes[0].index}..{episodes[-1].index}"
         raise SmolkitError("SK406", f"{len(wanted)} rows of episodes {span} in order in {path}",
                            f"{len(part['index'])} rows, or in another order",

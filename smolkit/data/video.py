@@ -139,10 +139,16 @@ def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
 def _open(video: bytes | Path) -> av.container.InputContainer:
     if isinstance(video, Path) and not video.is_file():
         raise missing(video)
+    name = video if isinstance(video, Path) else Path("(video in memory)")
     try:
-        return av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video))
+        container = av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video))
     except (av.FFmpegError, OSError) as error:
-        raise damaged(video if isinstance(video, Path) else Path("(video in memory)"), str(error)) from error
+        raise damaged(name, str(error)) from error
+    streams = container.streams.video                  # a truncated index can open and know no codec
+    if not streams or streams[0].codec_context is None or not streams[0].average_rate:
+        container.close()
+        raise damaged(name, "no readable video stream in it")
+    return container
 
 
 def probe(video: bytes | Path) -> dict[str, object]:
@@ -161,8 +167,6 @@ class VideoFile:
     def __init__(self, path: Path, fps: int):
         self.path, self._fps = path, fps
         self._container = _open(path)
-        if not self._container.streams.video:
-            raise damaged(path, "no video stream in it")
         self._stream = self._container.streams.video[0]
         self._stream.codec_context.thread_count = 1      # tiny frames: threads cost more than they bring
         self._reformat = VideoReformatter().reformat
@@ -182,19 +186,32 @@ class VideoFile:
 
     def _find(self, wanted: int) -> av.VideoFrame:
         try:
-            if self._next is None or not 0 <= wanted - self._next < KEY_FRAME_EVERY:
-                self._seek(wanted)
-            for frame in self._decoded:
-                self._next = self._number(frame) + 1
-                if self._next > wanted:
-                    break
+            if self._next is not None and 0 <= wanted - self._next < KEY_FRAME_EVERY:
+                frame = self._forward(wanted)
             else:
-                raise self._lost(wanted, f"it ends before frame {wanted}")
+                frame = self._from_key_frame(wanted)
         except av.FFmpegError as error:
             raise self._lost(wanted, str(error)) from error
-        if self._next != wanted + 1:
-            raise self._lost(wanted, f"frame {wanted} is missing, frame {self._next - 1} follows")
+        if self._number(frame) != wanted:
+            raise self._lost(wanted, f"it is missing, frame {self._number(frame)} follows")
         return frame
+
+    def _from_key_frame(self, wanted: int) -> av.VideoFrame:
+        """With B-frames a seek may land behind the wanted frame: then from further back, at last from 0."""
+        for back in (0, 2 * KEY_FRAME_EVERY, wanted):
+            self._seek(max(0, wanted - back))
+            frame = self._forward(wanted)
+            if self._number(frame) == wanted:
+                break
+        return frame
+
+    def _forward(self, wanted: int) -> av.VideoFrame:
+        """Decodes on until the wanted frame, or the first one behind it."""
+        for frame in self._decoded:
+            self._next = self._number(frame) + 1
+            if self._next > wanted:
+                return frame
+        raise self._lost(wanted, "it ends before")
 
     def _lost(self, wanted: int, found: str) -> SmolkitError:
         self._next = None
