@@ -28,7 +28,7 @@ class TrainConfig:
     batch_size: int = 64
     draws: int = 1                        # (t, noise) pairs per picture: the prefix is the dear part
     seed: int = 0
-    threads: int | None = None            # None: the cores that are free right now
+    threads: int | None = None            # None: as many as are fastest, found by trying
 
     learning_rate: float = 1e-4
     final_learning_rate: float = 2.5e-6

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class _Run:
         self.ema = Ema(self.model, config.ema) if config.ema else None
         self.sampler = Sampler(learner.count, config.batch_size, config.seed)
         self.curve = LossCurve(self.out_dir / "loss.csv")
-        self.step, self.total_steps, self.threads = 0, config.steps, config.threads or free_cores()
+        self.step, self.total_steps, self.threads = 0, config.steps, config.threads or 1
         self.start_s = self.saved_s = self.clock.now_s()
         self.planned_at = self.start_s, 0
         self.latest: dict[str, float] = {}
@@ -127,6 +128,7 @@ class _Run:
         note, found = self.out_dir / "train_config.json", list_checkpoints(self.out_dir)
         if not found:
             write_atomically(note, self.config.to_json())
+            self.threads = self.config.threads or fastest_threads(self.learner, self.config)
             return
         _check_same_config(note, self.config)
         state = load_checkpoint(found[-1], self.model, self.ema, self.optimizer)
@@ -215,11 +217,27 @@ def averaged(model: nn.Module, ema: Ema | None) -> Iterator[None]:
                     parameter.copy_(own[name])
 
 
-def free_cores() -> int:
-    """Cores that are not busy now (by load average): two threads on a busy core are slower than one."""
+def fastest_threads(learner: Learner, config: TrainConfig) -> int:
+    """How many threads make a step fastest here and now, by trying: on a busy core more of them are slower.
+
+    Nothing is learned by these steps: gradients are thrown away, random states restored.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, round(cores - busy))
+    indices = Sampler(learner.count, config.batch_size, config.seed).indices(0)
+    with torch.random.fork_rng(devices=[]):
+        seconds = {count: _seconds_a_step(learner, indices, count)
+                   for count in sorted({1, max(1, cores // 2), cores})}
+    return min(seconds, key=seconds.get)
+
+
+def _seconds_a_step(learner: Learner, indices: Tensor, threads: int, tries: int = 3) -> float:
+    with _threads(threads):
+        learner.losses(indices, generator(0, 0))["loss"].backward()      # the first use of a pool is slow
+        begin_s = time.perf_counter()
+        for _ in range(tries):
+            learner.losses(indices, generator(0, 0))["loss"].backward()
+        learner.module.zero_grad(set_to_none=True)
+        return (time.perf_counter() - begin_s) / tries
 
 
 @contextmanager

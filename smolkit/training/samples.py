@@ -19,7 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smolkit.data.reader import Arrays
 from smolkit.report import SmolkitError
+
+PICTURES, PRIVILEGED = "observation.images.", "observation.environment_state"
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,25 @@ class Samples:
                                "a recording that was cut off, or a dataset without pictures",
                                "smolkit check dataset")
 
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Samples:
+        """The samples of a dataset that was read with `Dataset.to_arrays`."""
+        lengths = np.diff(arrays.starts)                                           # (E,) frames per episode
+        columns = arrays.columns
+        return cls({name.removeprefix(PICTURES): frames for name, frames in arrays.frames.items()},
+                   np.asarray(columns["observation.state"], np.float32),
+                   np.asarray(columns["action"], np.float32),
+                   np.repeat(np.arange(len(lengths)), lengths), np.asarray(columns["task_index"], np.int64),
+                   tuple(arrays.tasks), columns.get(PRIVILEGED))
+
     @property
     def count(self) -> int:
         return len(self.state_deg)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The roles of the cameras, in the order of the dataset."""
+        return tuple(self.images)
 
     def chunks(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame numbers (N, T) of the next `length` actions, and where they are padding (N, T) bool."""

@@ -1,0 +1,119 @@
+"""SmolVLA as the training loop's learner: pictures, words and states in, the flow-matching loss out.
+
+    samples = Samples.from_arrays(dataset.to_arrays())
+    policy = fresh_policy(build_preset("classroom", samples.cameras), samples)
+    result = train(SmolVLALearner(policy, samples, config), config, Path("outputs/run"))
+
+The statistics that normalise come from `samples` and travel with the policy. Where a simulation recorded
+true positions (`Samples.privileged`), `auxiliary_weight` makes the picture tokens name them through one
+matrix; that head is trained and stored beside the policy, never in it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from smolkit.arm.joints import FEATURE_NAMES
+from smolkit.report import SmolkitError
+from smolkit.smolvla.checkpoint import save_checkpoint
+from smolkit.smolvla.freezing import trainable_count
+from smolkit.smolvla.model import SmolVLA
+from smolkit.smolvla.policy import SmolVLAPolicy
+from smolkit.smolvla.presets import Preset
+from smolkit.smolvla.processors import make_processors
+from smolkit.smolvla.tokenizer import ASSETS
+from smolkit.training.augment import colour_jitter, random_shift, state_noise
+from smolkit.training.config import TrainConfig
+from smolkit.training.samples import Samples
+from smolkit.training.statistics import Statistics, statistics_of
+
+
+def fresh_policy(preset: Preset, samples: Samples, seed: int = 0, fps: int = 10) -> SmolVLAPolicy:
+    """An untrained policy of the preset, with the statistics of the data that it will learn from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SmolVLA(preset.config, preset.backbone)
+    stats = {name: {"mean": s.mean, "std": s.std} for name, s in feature_statistics(samples).items()}
+    return SmolVLAPolicy(model, make_processors(preset.config, stats, ASSETS), fps)
+
+
+def feature_statistics(samples: Samples) -> dict[str, Statistics]:
+    """What normalises states and actions; SK604 where a joint never moved."""
+    return {"observation.state": statistics_of(samples.state_deg, FEATURE_NAMES),
+            "action": statistics_of(samples.action_deg, FEATURE_NAMES)}
+
+
+class SmolVLALearner:
+    """A policy and the samples it learns from, as `smolkit.training.loop.Learner`."""
+
+    def __init__(self, policy: SmolVLAPolicy, samples: Samples, config: TrainConfig):
+        self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
+        self._pictures = {f"observation.images.{role}": torch.from_numpy(frames)          # (N, H, W, 3) uint8
+                          for role, frames in samples.images.items()}
+        ready = policy.processors.before({"observation.state": torch.from_numpy(samples.state_deg).float(),
+                                          "action": torch.from_numpy(samples.action_deg).float(),
+                                          "task": list(samples.tasks)})
+        self._state, self._action = ready["observation.state"], ready["action"]           # (N, 6)
+        self._words = ready["observation.language.tokens"]                                # (tasks, L)
+        self._word_mask = ready["observation.language.attention_mask"]
+        self._task = torch.from_numpy(samples.task).long()                                # (N,)
+        chunk, is_pad = samples.chunks(policy.model.config.chunk_size)
+        self._chunk, self._is_pad = torch.from_numpy(chunk), torch.from_numpy(is_pad)     # (N, T)
+        self._truth, probe = self._make_probe(policy.model)
+        parts = {"policy": policy.model, **({"probe": probe} if probe else {})}
+        # Convolutions on a CPU are a third faster when the channels of a pixel lie side by side.
+        self.module = nn.ModuleDict(parts).to(memory_format=torch.channels_last)
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return trainable_count(self.module)
+
+    def batch(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """Augmented observations and the chunks of actions that follow, as `SmolVLA` takes them."""
+        config, tasks = self.config, self._task[indices]
+        pictures = {}
+        for name, frames in self._pictures.items():
+            moved = random_shift(frames[indices], config.image_shift_px, rng)             # (B, H, W, 3)
+            pictures[name] = colour_jitter(moved.permute(0, 3, 1, 2) / 255, config.colour_jitter, rng)
+        return {**pictures,
+                "observation.state": state_noise(self._state[indices], config.state_noise, rng),
+                "observation.language.tokens": self._words[tasks],
+                "observation.language.attention_mask": self._word_mask[tasks],
+                "action": self._action[self._chunk[indices]],                             # (B, T, 6)
+                "action_is_pad": self._is_pad[indices]}
+
+    def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
+        out = self.policy.model(self.batch(indices, rng), draws=self.config.draws, generator=rng)
+        if self._truth is None:
+            return {"loss": out["loss"]}
+        tokens = out["image_tokens"] * math.sqrt(out["image_tokens"].shape[-1])           # (B, n, H)
+        auxiliary = (self.module["probe"](tokens.flatten(1)) - self._truth[indices]).square().mean()
+        return {"loss": out["loss"] + self.config.auxiliary_weight * auxiliary,
+                "flow": out["loss"].detach(), "positions": auxiliary.detach()}
+
+    def export(self, folder: Path) -> None:
+        """Saves the policy; the auxiliary head stays behind."""
+        save_checkpoint(folder, self.policy)
+
+    def _make_probe(self, model: SmolVLA) -> tuple[Tensor | None, nn.Linear | None]:
+        """Normalised true positions (N, K) and the matrix that reads them off the picture tokens."""
+        if self.config.auxiliary_weight == 0:
+            return None, None
+        truth = self.samples.privileged
+        if truth is None:
+            raise SmolkitError("SK608", "observation.environment_state in the dataset",
+                               "auxiliary_weight > 0 and no such feature",
+                               "only simulated demonstrations know true positions",
+                               "set auxiliary_weight to 0")
+        tokens = len(self._pictures) * model.backbone.vision.tokens_per_image
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            probe = nn.Linear(tokens * model.backbone.text.width, truth.shape[1])
+        scaled = (truth - truth.mean(0)) / truth.std(0).clip(min=1e-6)
+        return torch.from_numpy(scaled).float(), probe

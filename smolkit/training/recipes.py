@@ -1,0 +1,25 @@
+"""Settings that were measured to work, by name.
+
+    >>> tour_recipe().steps >= 1000
+    True
+    >>> tour_recipe(steps=20).steps
+    20
+"""
+
+from __future__ import annotations
+
+from smolkit.training.config import TrainConfig
+
+
+def tour_recipe(**changes: object) -> TrainConfig:
+    """A `classroom` policy from scratch on about 150 demonstrations, in minutes on two CPU cores."""
+    recipe = TrainConfig(
+        steps=1200, batch_size=64, draws=2, learning_rate=1e-3, final_learning_rate=1e-5, warmup_steps=50,
+        weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1, state_noise=0.02,
+        train_expert_only=False, freeze_vision_encoder=False, max_minutes=4.5)
+    return recipe.with_changes(**changes)
+
+
+def finetune_recipe(**changes: object) -> TrainConfig:
+    """SmolVLA's published fine-tuning: the expert alone, 20 000 steps of 64, no augmentation."""
+    return TrainConfig(threads=None).with_changes(**changes)
