@@ -9,6 +9,7 @@ scene's seed is a column of the dataset, so an interrupted recording knows where
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
@@ -98,8 +99,8 @@ def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -
 def _next_seed(root: Path, settings: TourSettings, episodes: int) -> int:
     if episodes == 0:
         return settings.first_demo_seed
-    with Dataset(root, episodes=[episodes - 1]) as dataset:
-        return int(dataset[0][SEED_COLUMN]) + 1
+    with closing(Dataset(root, episodes=[episodes - 1])) as dataset:
+        return int(dataset.columns[SEED_COLUMN][0]) + 1
 
 
 def _save(writer: DatasetWriter, seed: int, attempt: Demonstration) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 class TourSettings:
     """The full tour; every number is kept in the run's journal and shown in its report."""
 
-    task: str = "place"
+    task: str = "tour"
     profile: str = "standard"              # limits for demonstrations and policy alike
     image_px: int = 64                     # square pictures for policy and dataset
     demonstrations: int = 150

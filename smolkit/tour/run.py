@@ -1,0 +1,195 @@
+"""The tour: from an unknown arm to a policy that obeys, with nothing but this computer.
+
+    tour = Tour(Path("outputs/tour"))
+    tour.check(); tour.calibrate(); tour.record(); tour.look()
+    tour.train(); tour.evaluate(); tour.controls(); tour.report()
+
+Each stage returns what it found and is done once: after an interruption, the same calls go on where
+they stopped. `run_tour` is all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from smolkit.arm.bus import Bus
+from smolkit.arm.calibrate import calibrate_with_hand
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.find import check_arm
+from smolkit.arm.serve import serve_pty, serve_tcp
+from smolkit.clock import SteppedClock
+from smolkit.evaluation.controls import CONTROLS
+from smolkit.evaluation.parallel import ordered_map
+from smolkit.evaluation.trials import Trial, read_trials, run_trials, summarize
+from smolkit.sim.bench import Bench, measured_calibration
+from smolkit.tour import demos, inspection, learning, trials
+from smolkit.tour.journal import Journal
+from smolkit.tour.report import write_report
+from smolkit.tour.settings import TourSettings
+
+POLICY = "policy"
+Listener = Callable[[str, int, int, str], None]        # (stage, done, of how many, what happened)
+
+
+class Tour:
+    """One tour in one folder. `tell(stage, done, total, text)` hears of progress."""
+
+    def __init__(self, folder: Path, settings: TourSettings | None = None,
+                 tell: Listener = lambda *_: None):
+        self.settings = settings or TourSettings()
+        self.folder, self._tell = Path(folder), tell
+        self.journal = Journal.open(self.folder, self.settings)
+
+    # --- the arm -----------------------------------------------------------------------------------------
+
+    def check(self) -> dict:
+        """Finds the arm behind a port of the operating system and asks every servo how it is."""
+        return self._stage("check", self._check)
+
+    def _check(self) -> dict:
+        bench = Bench(self.settings.task, 0, SteppedClock())
+        serve = serve_tcp if sys.platform == "win32" else serve_pty
+        with serve(bench.bus) as server:               # wall time, as on the desk
+            report = check_arm(server.port)
+        bench.close()
+        return {"ok": report.ok, "wire": "TCP" if sys.platform == "win32" else "pty", "report": report.as_dict()}
+
+    def calibrate(self) -> dict:
+        """Teaches the driver where this arm's joints stand; nobody told it how the horns were screwed on."""
+        return self._stage("calibrate", self._calibrate)
+
+    def _calibrate(self) -> dict:
+        bench = Bench(self.settings.task, 0, SteppedClock())
+        with Bus(bench.port) as bus:
+            found = calibrate_with_hand(bus, bench.bus.hand_pose)
+        bench.close()
+        found.save(self._calibration_file)
+        ideal = measured_calibration()
+        error_deg = [round(abs(a.homing_offset - b.homing_offset) * 360 / 4096, 3)
+                     for a, b in zip(found.motors, ideal.motors, strict=True)]
+        joints = [{"name": name, **motor} for name, motor in found.as_dict().items()]
+        return {"ok": max(error_deg) < 0.5, "joints": joints, "worst_error_deg": max(error_deg)}
+
+    # --- the data ----------------------------------------------------------------------------------------
+
+    def record(self) -> dict:
+        """Records the demonstrations through driver and envelope."""
+        return self._stage("record", self._record)
+
+    def _record(self) -> dict:
+        attempts = failed = 0
+        limited = []
+        for attempt in demos.record(self.dataset_dir, self.settings, self.calibration):
+            attempts, failed = attempts + 1, failed + (not attempt.success)
+            limited.append(attempt.limited)
+            self._tell("record", attempts - failed, self.settings.demonstrations, f"scene {attempt.seed}")
+        return {"attempts": attempts, "failed": failed, "profile": self.settings.profile,
+                "limited": float(np.mean(limited)) if limited else 0.0}
+
+    def look(self) -> dict:
+        """Looks at what was recorded before anything learns from it."""
+        return self._stage("look", lambda: inspection.inspect(self.dataset_dir, self.settings))
+
+    # --- the policy --------------------------------------------------------------------------------------
+
+    def train(self) -> dict:
+        """Trains the classroom SmolVLA on the demonstrations, from scratch."""
+        return self._stage("train", lambda: learning.learn(self.dataset_dir, self.folder / "training",
+                                                           self.settings, self._tell))
+
+    def evaluate(self) -> dict:
+        """Deploys the policy through bus and envelope in scenes that it never saw."""
+        return self._stage("evaluate", self._evaluate)
+
+    def _evaluate(self) -> dict:
+        found = self._try("evaluate", None, self.settings.trials)
+        summary = summarize(found)
+        self._film(found)
+        return {**asdict(summary), "ok": summary.success_rate >= self.settings.min_success,
+                "limited": float(np.mean([trial.limited for trial in found]))}
+
+    def controls(self) -> dict:
+        """The same scenes with one vital part missing: each must do far worse."""
+        return self._stage("controls", self._controls)
+
+    def _controls(self) -> dict:
+        scenes = self.settings.control_trials
+        rate = summarize(self.trials(POLICY)).success_rate
+        found = {name: asdict(summarize(self._try("controls", name, scenes))) for name in CONTROLS}
+        worse = {name: rate - row["success_rate"] >= self.settings.min_gap for name, row in found.items()}
+        return {"ok": all(worse.values()), "rows": found, "much_worse": worse}
+
+    def report(self) -> dict:
+        """Writes report.html and report.json."""
+        return self._stage("report", lambda: write_report(self))
+
+    # --- what lies in the folder ---------------------------------------------------------------------------
+
+    @property
+    def dataset_dir(self) -> Path:
+        return self.folder / "dataset"
+
+    @property
+    def policy_dir(self) -> Path:
+        return self.folder / "training" / "policy"
+
+    @property
+    def _calibration_file(self) -> Path:
+        return self.folder / "calibration.json"
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration.load(self._calibration_file)
+
+    def trials(self, name: str = POLICY) -> list[Trial]:
+        """The finished trials of the policy or of a control."""
+        return read_trials(self._trials_file(name))
+
+    def film(self, name: str) -> Path:
+        """The film of the "successes" or of the "failures"; it exists only if there were any."""
+        return self.folder / f"{name}.mp4"
+
+    def _trials_file(self, name: str) -> Path:
+        return self.folder / "trials" / f"{name}.jsonl"
+
+    def _job(self, control: str | None = None) -> trials.Job:
+        return trials.Job(self.policy_dir, self.settings, self.calibration, control)
+
+    def _try(self, stage: str, control: str | None, scenes: int) -> list[Trial]:
+        first, name = self.settings.first_trial_seed, control or POLICY
+        found: list[Trial] = []
+        work = partial(trials.try_scene, job=self._job(control))
+        for trial in run_trials(work, list(range(first, first + scenes)), self._trials_file(name),
+                                self.settings.workers):
+            found.append(trial)
+            worked = sum(t.success for t in found)
+            self._tell(stage, len(found), scenes, f"{name.replace('_', ' ')}: {worked} of {len(found)} worked")
+        return found
+
+    def _film(self, found: list[Trial], most: int = 4) -> None:
+        for name, verdict in (("successes", True), ("failures", False)):
+            seeds = [trial.seed for trial in found if trial.success == verdict][:most]
+            if seeds:
+                films = ordered_map(partial(trials.film_scene, job=self._job()), seeds, self.settings.workers)
+                trials.write_gallery(self.film(name), (film for _, film in films))
+
+    def _stage(self, name: str, work: Callable[[], dict]) -> dict:
+        self._tell(name, 0, 0, "begins")
+        result = self.journal.stage(name, work)
+        self._tell(name, 1, 1, "done" if result.get("ok", True) else "red")
+        return result
+
+
+def run_tour(folder: Path, settings: TourSettings | None = None, tell: Listener = lambda *_: None) -> Tour:
+    """All stages in order; a red one does not hide what comes after it."""
+    tour = Tour(folder, settings, tell)
+    for stage in (tour.check, tour.calibrate, tour.record, tour.look, tour.train, tour.evaluate,
+                  tour.controls, tour.report):
+        stage()
+    return tour
