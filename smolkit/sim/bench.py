@@ -3,7 +3,7 @@
     >>> from smolkit.clock import SteppedClock
     >>> bench = Bench("place", seed=3, clock=SteppedClock())
     >>> bench.scene.instruction
-    'put the purple cube in the green box'
+    'put the blue cube in the green box'
     >>> bench.port.write(bytes.fromhex("ff ff 01 02 01 fb")), bench.port.read(6).hex(" ")   # ping servo 1
     (6, 'ff ff 01 02 00 fc')
     >>> bench.close()

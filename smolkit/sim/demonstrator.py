@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smolkit.arm.joints import GRIPPER, from_radians, to_radians
+from smolkit.arm.joints import GRIPPER, LOWER_DEG, UPPER_DEG, from_radians, to_radians
 from smolkit.sim import intents
 from smolkit.sim.motion import Pace, Wish, advance
 from smolkit.sim.tasks import Task, task_named
@@ -27,6 +27,7 @@ INTENTS: dict[str, Callable[[Truth], Wish]] = {
     "reach": intents.reach_marker, "push": intents.push_to_zone, "pick": intents.pick_up,
     "place": intents.put_in_box, "fallen": intents.pick_up, "tour": intents.put_in_box,
 }
+INSIDE_DEG = 2.5                                 # the safety envelope asks for 2
 SUBSTEPS = 5                                     # a servo follows a ramp of small steps more gently
 TORQUE_LIMIT = np.array([1.0] * 5 + [GRIPPER_LIMIT])
 
@@ -74,7 +75,8 @@ class Perturbation:
             return label_deg
         self._left -= 1
         most = self._pace.joint_deg_s * self._pace.period_s
-        return present_goal_deg + np.clip(label_deg - present_goal_deg + self._drift, -most, most)
+        step_deg = np.clip(label_deg - present_goal_deg + self._drift, -most, most)
+        return np.clip(present_goal_deg + step_deg, LOWER_DEG + INSIDE_DEG, UPPER_DEG - INSIDE_DEG)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smolkit.arm.joints import GRIPPER
+from smolkit.arm.joints import GRIPPER, to_radians
 from smolkit.arm.kinematics import tool_frame
 from smolkit.sim.motion import grip_centre
 from smolkit.sim.room_model import WALL_M
+from smolkit.sim.scene import Scene
 from smolkit.sim.world import World
 
 CLEAR_M = 0.050                            # how much higher than its work the gripper travels
@@ -56,17 +57,21 @@ class Truth:
         return self.cube[:3, 3]
 
 
-def truth_of(world: World) -> Truth:
-    """The truth of this moment, about the scene's first cube and its destination."""
+def truth_of(world: World, goal_deg: np.ndarray | None = None) -> Truth:
+    """The truth of this moment, about the scene's first cube and its destination.
+
+    `goal_deg` (6,) is what was commanded last, where a driver stands between; else the servos' own goal.
+    """
     scene = world.scene
+    goal_rad = world.goal_rad() if goal_deg is None else to_radians(goal_deg)
     cube = world.body_frame(scene.cubes[0].name) if scene.cubes else None
     edge_m = scene.cubes[0].edge_m if scene.cubes else 0.025
     place_m, wall_m, half_m = _destination(scene)
     clear_m = CLEAR_OF_STANDS_M if scene.stands else CLEAR_M
-    return Truth(world.state().angle_rad, world.goal_rad(), cube, edge_m, place_m, wall_m, half_m, clear_m)
+    return Truth(world.state().angle_rad, goal_rad, cube, edge_m, place_m, wall_m, half_m, clear_m)
 
 
-def _destination(scene) -> tuple[np.ndarray | None, float, float]:
+def _destination(scene: Scene) -> tuple[np.ndarray | None, float, float]:
     if scene.target_m is not None:
         return np.array(scene.target_m), 0.0, 0.0
     if scene.zones:
