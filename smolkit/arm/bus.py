@@ -149,9 +149,6 @@ class Bus:
         self._require_open()
         try:
             result = send()
-        except BaseException:
-            self._disturbed = True
-            raise
         finally:
             self.port.is_using = False
         if result != COMM_SUCCESS:
@@ -174,7 +171,6 @@ class Bus:
                     found, junk = self._try_once(send, ids, count)
                 if len(found) == len(ids):
                     return {servo_id: found[servo_id] for servo_id in ids}
-                self._disturbed = True
                 if time.monotonic() > give_up_s:
                     break
                 self.retried += attempt < self.retries
@@ -182,14 +178,12 @@ class Bus:
 
     def _try_once(self, send: Callable[[], int], ids: tuple[int, ...],
                   count: int) -> tuple[dict[int, Reply], bytes]:
+        self._disturbed = True                     # and stays so if anything interrupts us here
         self._send(send)
         self.port.setPacketTimeout((OVERHEAD_BYTES + count) * len(ids))
-        try:
-            found, junk = self._receive(ids, count)
-        except BaseException:
-            self._disturbed = True
-            raise
+        found, junk = self._receive(ids, count)
         self._last_answer = next(iter(found), self._last_answer)
+        self._disturbed = len(found) < len(ids)
         return found, junk
 
     def _receive(self, ids: tuple[int, ...], count: int) -> tuple[dict[int, Reply], bytes]:
@@ -217,7 +211,6 @@ class Bus:
             found, _ = self._try_once(partial(self._sdk.readTx, self.port, servo_id, 0, count),
                                       (servo_id,), count)
             if found:
-                self._disturbed = False
                 return True
         return False
 

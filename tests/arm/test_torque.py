@@ -1,0 +1,200 @@
+"""Torque on without a jump, torque off without a doubt, whoever asks and whatever fails."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from smolkit.arm import fake, registers
+from smolkit.arm.joints import to_radians
+from smolkit.arm.registers import GOAL_POSITION, TORQUE_ENABLE, TORQUE_LIMIT
+from smolkit.report import SmolkitError
+from tests.arm.arms import IDS, POSE, reopened, settle, table, table_is_limp
+
+# -- torque on ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(25)
+def test_energizing_with_a_stale_goal_moves_nothing():
+    servo_bus = fake.servos(5)
+    arm = fake.arm(servo_bus=servo_bus)
+    servo_bus.hand_pose(to_radians(POSE))
+    for servo_id in IDS:
+        servo_bus.memory(servo_id).put(GOAL_POSITION, 300)           # yesterday's
+    arm.energize()
+    settle(arm)
+    assert arm.read().pos_deg == pytest.approx(POSE, abs=0.2)
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+    assert table(servo_bus, TORQUE_LIMIT) == [600] * 5 + [500]
+    assert table(servo_bus, registers.ACCELERATION) == [254] * 6
+
+
+def test_the_torque_grows_from_a_tenth():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    seen = []
+    arm.clock.on_advance(lambda moment_s: seen.append(table(servo_bus, TORQUE_LIMIT)[0]))
+    begin_s = arm.clock.now_s()
+    arm.energize()
+    assert seen[0] == 100 and seen == sorted(seen) and len(set(seen)) >= 8
+    assert arm.clock.now_s() - begin_s == pytest.approx(1.0)
+
+
+def test_a_holding_arm_is_taken_over_without_dropping_it():
+    servo_bus = fake.servos()
+    first = fake.arm(servo_bus=servo_bus)
+    first.energize()                                                 # and then its process is killed
+    arm, _ = reopened_holding(servo_bus, first.calibration)
+    seen = []
+    arm.clock.on_advance(lambda moment_s: seen.append((table(servo_bus, TORQUE_LIMIT)[0],
+                                                       table(servo_bus, TORQUE_ENABLE)[0])))
+    arm.energize()
+    assert set(seen) == {(600, 1)}
+
+
+def reopened_holding(servo_bus, calibration):
+    return reopened(servo_bus, fake.OpenGuard(), calibration)
+
+
+@pytest.mark.fault(6)
+def test_a_joint_outside_its_calibrated_range_is_not_energized():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    outside = to_radians(np.array([0, 0, 0, 0, 0, 50.0]))
+    outside[1] = fake.UPPER_RAD[1] + 0.1
+    servo_bus.hand_pose(outside)
+    with pytest.raises(SmolkitError, match="SK133") as error:
+        arm.energize()
+    assert "shoulder_lift" in error.value.expected
+    assert table_is_limp(arm)
+
+
+def test_a_refusal_to_energize_does_not_drop_an_arm_that_holds():
+    servo_bus = fake.servos()
+    first = fake.arm(servo_bus=servo_bus)
+    first.energize()
+    arm, _ = reopened_holding(servo_bus, first.calibration)
+    servo_bus.hand_pose(fake.UPPER_RAD + 0.1)
+    with pytest.raises(SmolkitError, match="SK133"):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+
+
+def test_a_release_from_another_thread_always_wins():
+    for _ in range(8):
+        servo_bus = fake.servos()
+        arm = fake.arm(servo_bus=servo_bus)
+        arm.energize()
+        ended = []
+
+        def drive(arm=arm, ended=ended):
+            try:
+                while True:
+                    arm.command(POSE)
+            except SmolkitError as error:
+                ended.append(error.code)
+
+        loop = threading.Thread(target=drive)
+        loop.start()
+        arm.release()
+        loop.join()
+        servo_bus.advance_to(servo_bus.now_s + 0.1)
+        assert ended == ["SK131"] and table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_a_stop_while_the_torque_grows_ends_the_growing():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.clock.on_advance(lambda moment_s: arm.release())
+    with pytest.raises(SmolkitError, match="SK136"):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_an_interrupted_energize_leaves_the_arm_limp():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+
+    def interrupt(moment_s):
+        raise KeyboardInterrupt
+
+    arm.clock.on_advance(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        arm.energize()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+    assert not arm.energized
+
+
+# -- torque off ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(31)
+def test_a_flagged_servo_is_released_like_the_others():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    servo_bus.forced_errors[2] = registers.OVERLOAD
+    arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+    assert not arm.bus.port.is_open
+
+
+@pytest.mark.fault(31)
+def test_release_goes_on_past_a_silent_servo_names_it_and_frees_the_port():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    servo_bus.dead.add(2)
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.close()
+    assert "2 (shoulder_lift) silent" in error.value.found
+    assert "1 (" not in error.value.found and "3 (" not in error.value.found
+    assert table(servo_bus, TORQUE_ENABLE) == [0, 1, 0, 0, 0, 0]
+    assert not arm.bus.port.is_open
+
+
+@pytest.mark.fault(14)
+def test_release_survives_lost_packets():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    replies = iter(range(10_000))
+    arm.bus.port.ser.tamper = lambda reply: b"" if next(replies) % 3 == 0 else reply
+    arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+@pytest.mark.fault(11)
+def test_a_pulled_cable_ends_in_an_error_and_a_free_port():
+    arm = fake.arm()
+    arm.energize()
+    arm.bus.port.ser.unplug()
+    with pytest.raises(SmolkitError, match="SK106"):
+        arm.read()
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.close()
+    assert "6 (gripper) silent (SK106), perhaps on" in error.value.found
+    assert not arm.bus.port.is_open
+    arm.close()
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_leaving_the_block_with_an_error_releases(error):
+    servo_bus = fake.servos()
+    with pytest.raises(error):
+        with fake.arm(servo_bus=servo_bus) as arm:
+            arm.energize()
+            raise error
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_a_reader_leaves_the_torque_as_it_found_it():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    reader, _ = reopened(servo_bus, calibration=arm.calibration)
+    reader.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
