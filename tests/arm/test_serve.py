@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -108,6 +109,11 @@ def test_a_pulled_cable_is_one_clear_error_every_time_and_close_still_works(serv
             ask()
         assert not bus.port.is_using
     bus.close()
+
+
+def test_no_request_waits_for_company_on_a_socket():
+    with serve_tcp(servos()) as server, Bus(server.port, **PATIENT) as bus:
+        assert bus.port.ser._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("name", ["/dev/there-is-no-such-port", "socket://127.0.0.1:1", "nonsense://x"])
