@@ -49,10 +49,9 @@ class Bars:
 
 @app.command()
 def tour(out: Annotated[Path, typer.Option(help="where everything goes")] = Path("outputs/tour"),
-         quick: Annotated[bool, typer.Option(help="seconds instead of minutes: proves the stages, not the policy")] = False,
+         quick: Annotated[bool, typer.Option(help="seconds of learning: proves the stages, not the policy")] = False,
          ) -> None:
     """The whole story with no robot: calibrate, record, train, deploy, evaluate, report."""
-    from smolkit.tour.report import summary_line
     from smolkit.tour.run import run_tour
     from smolkit.tour.settings import TourSettings
     from smolkit.tour.settings import quick as quick_settings
@@ -60,7 +59,10 @@ def tour(out: Annotated[Path, typer.Option(help="where everything goes")] = Path
     with Bars(console) as bars:
         finished = run_tour(out, quick_settings() if quick else TourSettings(), bars)
     content = finished.journal.result("report")
-    console.print(f"\n{summary_line(finished)}\nreport: {finished.folder / 'report.html'}")
+    console.print(f"\nworked in {content['success_rate']:.0%} of {content['trials']} unseen scenes (95 % interval "
+                  f"{content['wilson_low']:.0%} to {content['wilson_high']:.0%}), "
+                  f"{content['total_seconds'] / 60:.1f} minutes\nreport: {finished.folder / 'report.html'}",
+                  highlight=False)
     if not content["ok"]:
         red = ", ".join(stage["name"] for stage in content["stages"] if not stage["ok"])
         console.print(f"[red]not good enough: {red}; the report says why")

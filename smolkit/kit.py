@@ -12,10 +12,10 @@ packets and the guard are the same in both, only the far end of the wire differs
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from smolkit.cameras.camera import Camera, CameraRole, Observation
 from smolkit.clock import Clock, SteppedClock, WallClock
 from smolkit.report import SmolkitError
 from smolkit.safety.envelope import Envelope
+
+if TYPE_CHECKING:
+    from smolkit.sim.bench import Bench
 
 FRONT_AND_WRIST = ("front", "wrist")
 
@@ -39,18 +42,25 @@ class Kit:
 
     @classmethod
     def sim(cls, task: str = "place", seed: int = 0, *, profile: str = "standard", image_px: int = 96,
-            calibration: Calibration | None = None, renderer: Any = None) -> Kit:
-        """A kit without a robot, in stepped time: the scene is drawn by `seed`."""
+            calibration: Calibration | None = None, renderer: Any = None, wall_clock: bool = False) -> Kit:
+        """A kit without a robot; the scene is drawn by `seed`.
+
+        Time is stepped: it stands still until the loop waits, so a run is as fast as the computer and the
+        same twice. With `wall_clock` the servos live behind a pty or a TCP port and time passes by itself,
+        as on the desk.
+        """
         from smolkit.sim.bench import Bench
-        clock = SteppedClock()
-        bench = Bench(task, seed, clock, renderer)
-        calibration = bench.install(calibration)
-        guard = Envelope(profile, _range_deg(calibration))
-        arm = SO101(bench.port, calibration, guard, clock)
-        roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
-        kit = cls(arm, guard, {role.name: bench.camera(role) for role in roles}, clock, bench.scene.instruction)
-        kit.bench = bench
-        kit._closing.callback(bench.close)
+        with ExitStack() as stack:                      # what was opened is closed if the arm refuses
+            clock = WallClock() if wall_clock else SteppedClock()
+            bench = Bench(task, seed, clock, renderer)
+            stack.callback(bench.close)
+            calibration = bench.install(calibration)
+            guard = Envelope(profile, _range_deg(calibration))
+            arm = SO101(bench.serve() if wall_clock else bench.port, calibration, guard, clock)
+            roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
+            kit = cls(arm, guard, {role.name: bench.camera(role) for role in roles}, clock,
+                      bench.scene.instruction)
+            kit.bench, kit._closing = bench, stack.pop_all()
         return kit
 
     @classmethod
@@ -117,5 +127,6 @@ def _read_kit_file(path: Path) -> dict[str, Any]:
 
 
 def _bad_kit_file(path: Path, found: str) -> SmolkitError:
-    return SmolkitError("SK801", f"a kit file {path.name} with lane \"sim\" or \"real\" and that lane's keys", found,
-                        "the file is not there, or a key is misspelled", "compare it with hardware/kit.sim.toml")
+    return SmolkitError("SK801", f"a kit file {path} with lane = \"sim\" or \"real\" and that lane's keys", found,
+                        "the file is not there, or a key is misspelled",
+                        "compare its keys with the arguments of Kit.sim and Kit.real")

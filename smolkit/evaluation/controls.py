@@ -35,7 +35,7 @@ class BlindPolicy:
 
 
 def untrained(policy: SmolVLAPolicy, seed: int = 0) -> SmolVLAPolicy:
-    """Random weights under the right statistics: what LeRobot trains on when `load_vlm_weights` is forgotten."""
+    """Random weights under the right statistics: what a forgotten `load_vlm_weights` deploys."""
     torch.manual_seed(seed)
     return SmolVLAPolicy(SmolVLA(policy.model.config, policy.model.backbone), policy.processors, policy.fps)
 

@@ -14,6 +14,8 @@ on one bench is right on all of them, as with a real arm and several tables.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from smolkit.arm.bus import Bus
@@ -22,6 +24,7 @@ from smolkit.arm.calibration import Calibration, MotorCalibration
 from smolkit.arm.configure import write_calibration
 from smolkit.arm.emulator import ServoBus, connect
 from smolkit.arm.joints import JOINTS
+from smolkit.arm.serve import Server, serve_pty, serve_tcp
 from smolkit.arm.shafts import RAD_TO_TICK
 from smolkit.cameras.camera import CameraRole
 from smolkit.clock import Clock, SteppedClock
@@ -44,6 +47,7 @@ class Bench:
         self.world = World(self.scene, renderer=renderer)
         self.bus = ServoBus(self.world, HORN_OFFSET_TICKS)
         self.port = connect(self.bus)
+        self._server: Server | None = None
         if isinstance(clock, SteppedClock):
             clock.on_advance(self.bus.advance_to)
 
@@ -68,8 +72,16 @@ class Bench:
         """Is the task physically done, now?"""
         return self.task.success(self.world)
 
+    def serve(self) -> str:
+        """Puts the servos behind a port of the operating system, in wall time; returns the port's name."""
+        serve = serve_tcp if sys.platform == "win32" else serve_pty      # Windows has no pty
+        self._server = serve(self.bus, self.clock)
+        return self._server.port
+
     def close(self) -> None:
-        """Frees the renderer if the world opened one."""
+        """Ends the server, if there is one, and frees the renderer if the world opened it."""
+        if self._server is not None:
+            self._server.close()
         self.world.close()
 
 

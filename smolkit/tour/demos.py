@@ -91,7 +91,8 @@ def _renderer():
 def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -> DatasetWriter:
     if (root / "meta").exists():
         return DatasetWriter.resume(root)
-    cameras = [CameraRole(name, settings.image_px, settings.image_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
+    size_px = settings.image_px
+    cameras = [CameraRole(name, size_px, size_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
     return DatasetWriter.create(root, PACE.policy_hz, cameras, features={SEED_COLUMN: Feature("int64", (1,))},
                                 calibration=calibration.as_dict(), notes={"profile": settings.profile})
 

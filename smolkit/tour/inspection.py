@@ -46,13 +46,14 @@ def _range(action_deg: np.ndarray) -> Check:
 
 def _moving(state_deg: np.ndarray) -> Check:
     still = [name for name, std in zip(JOINT_NAMES, state_deg.std(axis=0), strict=True) if std < 0.5]
-    return Check("SK422", "every joint moves", not still, "a spread of 0.5 deg or more", ", ".join(still) or "all move",
+    return Check("SK422", "every joint moves", not still, "a spread of 0.5 deg or more",
+                 f"still: {', '.join(still)}" if still else "all move",
                  "a loose cable, or a task that does not need the joint", "look at the joint's trace")
 
 
 def _pace(arrays: Arrays) -> Check:
     same_episode = np.diff(arrays.columns["episode_index"].ravel()) == 0
-    period_s = np.diff(arrays.columns["captured_s"][:, 0])[same_episode]     # the joints' moments
+    period_s = np.diff(arrays.columns["captured_s"][:, 0])[same_episode]             # the joints' moments
     worst_ms = float(np.abs(period_s - np.median(period_s)).max() * 1000)
     return Check("SK423", "steady pace", worst_ms < 20, "periods within 20 ms of each other",
                  f"worst {worst_ms:.1f} ms off", "the loop was slower than its clock", "lower the rate")

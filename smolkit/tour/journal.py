@@ -29,14 +29,16 @@ class Journal:
         self._stages = stages
 
     @classmethod
-    def open(cls, folder: Path, settings: TourSettings) -> Journal:
+    def open(cls, folder: Path, settings: TourSettings, keep_finished: bool = False) -> Journal:
         """Continues an unfinished tour with the same settings; anything else starts a new one.
 
-        An older tour in the folder is moved aside, never deleted.
+        `keep_finished` takes up a finished tour, too. What else lies in the folder is moved aside, never
+        deleted.
         """
         saved = _read(folder / FILE)
         wanted = asdict(settings)
-        if saved is not None and saved["settings"] == wanted and "report" not in saved["stages"]:
+        unfinished = saved is not None and "report" not in saved["stages"]
+        if saved is not None and saved["settings"] == wanted and (keep_finished or unfinished):
             return cls(folder, settings, saved["stages"])
         if folder.exists() and any(folder.iterdir()):
             folder.rename(_free_name(folder))

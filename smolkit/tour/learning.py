@@ -36,4 +36,5 @@ def learn(dataset_dir: Path, out_dir: Path, settings: TourSettings,
     if not result.finished:
         raise KeyboardInterrupt
     return {"steps": result.steps, "parameters": learner.trainable, "seconds": result.elapsed_s,
-            "loss": result.loss, "samples": samples.count, "curve": str(result.curve_path.relative_to(out_dir.parent))}
+            "loss": result.loss, "samples": samples.count,
+            "curve": result.curve_path.relative_to(out_dir.parent).as_posix()}

@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 
 STYLE = """
-:root { --ink: #1e293b; --soft: #64748b; --line: #e2e8f0; --good: #0a7d5a; --bad: #c2410c; --paper: #fff; }
+:root { --ink: #1e293b; --soft: #64748b; --line: #e2e8f0;
+        --good: #0a7d5a; --bad: #c2410c; --paper: #fff; }
 * { box-sizing: border-box; }
 body { margin: 0; background: #f1f5f9; color: var(--ink); font: 16px/1.6 system-ui, sans-serif; }
 main { max-width: 860px; margin: 0 auto; padding: 24px 20px 80px; }
@@ -20,9 +21,11 @@ header { background: #14213d; color: #fff; }
 header div { max-width: 860px; margin: 0 auto; padding: 44px 20px 36px; }
 header h1 { margin: 0 0 6px; font-size: 34px; line-height: 1.2; }
 header p { margin: 0; color: #cbd5e1; max-width: 62ch; }
-.badge { display: inline-block; margin-bottom: 14px; padding: 2px 12px; border-radius: 99px; font-weight: 600; }
+.badge { display: inline-block; margin-bottom: 14px; padding: 2px 12px;
+         border-radius: 99px; font-weight: 600; }
 .badge.ok { background: var(--good); } .badge.bad { background: var(--bad); }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 22px 26px; margin-top: 22px; }
+section { background: var(--paper); border: 1px solid var(--line); border-radius: 12px;
+          padding: 22px 26px; margin-top: 22px; }
 section h2 { margin: 0 0 6px; font-size: 21px; }
 section h2 small { float: right; color: var(--soft); font-size: 14px; font-weight: 400; line-height: 32px; }
 p { margin: 8px 0; max-width: 70ch; }

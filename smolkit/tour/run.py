@@ -10,7 +10,6 @@ they stopped. `run_tour` is all of them.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -22,8 +21,7 @@ from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import calibrate_with_hand
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.find import check_arm
-from smolkit.arm.serve import serve_pty, serve_tcp
-from smolkit.clock import SteppedClock
+from smolkit.clock import SteppedClock, WallClock
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.parallel import ordered_map
 from smolkit.evaluation.trials import Trial, read_trials, run_trials, summarize
@@ -41,10 +39,10 @@ class Tour:
     """One tour in one folder. `tell(stage, done, total, text)` hears of progress."""
 
     def __init__(self, folder: Path, settings: TourSettings | None = None,
-                 tell: Listener = lambda *_: None):
+                 tell: Listener = lambda *_: None, keep_finished: bool = True):
         self.settings = settings or TourSettings()
         self.folder, self._tell = Path(folder), tell
-        self.journal = Journal.open(self.folder, self.settings)
+        self.journal = Journal.open(self.folder, self.settings, keep_finished)
 
     # --- the arm -----------------------------------------------------------------------------------------
 
@@ -53,12 +51,13 @@ class Tour:
         return self._stage("check", self._check)
 
     def _check(self) -> dict:
-        bench = Bench(self.settings.task, 0, SteppedClock())
-        serve = serve_tcp if sys.platform == "win32" else serve_pty
-        with serve(bench.bus) as server:               # wall time, as on the desk
-            report = check_arm(server.port)
-        bench.close()
-        return {"ok": report.ok, "wire": "TCP" if sys.platform == "win32" else "pty", "report": report.as_dict()}
+        bench = Bench(self.settings.task, 0, WallClock())
+        try:
+            port = bench.serve()                       # as on the desk: a port of the system, in real time
+            report = check_arm(port)
+        finally:
+            bench.close()
+        return {"ok": report.ok, "port": port, "report": report.as_dict()}
 
     def calibrate(self) -> dict:
         """Teaches the driver where this arm's joints stand; nobody told it how the horns were screwed on."""
@@ -169,7 +168,8 @@ class Tour:
                                 self.settings.workers):
             found.append(trial)
             worked = sum(t.success for t in found)
-            self._tell(stage, len(found), scenes, f"{name.replace('_', ' ')}: {worked} of {len(found)} worked")
+            text = f"{name.replace('_', ' ')}: {worked} of {len(found)} worked"
+            self._tell(stage, len(found), scenes, text)
         return found
 
     def _film(self, found: list[Trial], most: int = 4) -> None:
@@ -187,8 +187,8 @@ class Tour:
 
 
 def run_tour(folder: Path, settings: TourSettings | None = None, tell: Listener = lambda *_: None) -> Tour:
-    """All stages in order; a red one does not hide what comes after it."""
-    tour = Tour(folder, settings, tell)
+    """All stages in order, on from where an unfinished tour stopped; a red stage does not hide the next."""
+    tour = Tour(folder, settings, tell, keep_finished=False)
     for stage in (tour.check, tour.calibrate, tour.record, tour.look, tour.train, tour.evaluate,
                   tour.controls, tour.report):
         stage()

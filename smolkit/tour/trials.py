@@ -17,7 +17,7 @@ from smolkit.data.video import VideoEncoder
 from smolkit.deploy.actor import ChunkActor
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.trials import Trial
-from smolkit.kit import Kit
+from smolkit.kit import FRONT_AND_WRIST, Kit
 from smolkit.smolvla.checkpoint import load_checkpoint
 from smolkit.teleop.loop import run_episode
 from smolkit.tour.demos import PACE, open_kit
@@ -76,7 +76,8 @@ def _attempt(kit: Kit, job: Job, seed: int, watch=lambda: None) -> list:
 
 
 def _side_by_side(kit: Kit) -> np.ndarray:
-    return np.concatenate([kit.bench.world.render(name, FILM_PX, FILM_PX) for name in ("front", "wrist")], axis=1)
+    views = [kit.bench.world.render(name, FILM_PX, FILM_PX) for name in FRONT_AND_WRIST]
+    return np.concatenate(views, axis=1)
 
 
 @lru_cache(maxsize=4)
