@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from smolkit.smolvla.model import SmolVLA
 
 
-def freeze(model: SmolVLA) -> None:
-    """Sets `requires_grad` of every weight by the model's configuration."""
+def freeze(model: SmolVLA, generation: str = "main") -> None:
+    """Sets `requires_grad` of every weight by the model's configuration.
+
+    generation "0.4.4": as LeRobot then, which meant to freeze the last language layer and did not.
+    """
     learn(model, True)
     learn(model.state_proj, model.config.train_state_proj)
-    for module in frozen_modules(model):
+    for module in frozen_modules(model, generation):
         learn(module, False)
 
 
-def frozen_modules(model: SmolVLA) -> list[nn.Module]:
+def frozen_modules(model: SmolVLA, generation: str = "main") -> list[nn.Module]:
     """What stays as it is, from the whole language model down to the parts that never get a gradient."""
     language, config = model.language, model.config
     if model.backbone.from_scratch:
@@ -36,7 +39,8 @@ def frozen_modules(model: SmolVLA) -> list[nn.Module]:
     if config.train_expert_only:
         return [model.vision, language]
     unread = 1 if len(model.expert.plan) == len(language.layers) else 2
-    frozen = [language.norm, *language.layers[-unread:], *([language.head] if language.head else [])]
+    last = [] if generation == "0.4.4" else [language.norm, *language.layers[-unread:]]
+    frozen = [*last, *([language.head] if language.head else [])]
     if config.freeze_vision_encoder:         # the connector is not covered by this flag
         frozen += [child for name, child in model.vision.named_children() if name != "connector"]
     return frozen
