@@ -7,6 +7,7 @@ but finite numbers comes out.
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -26,6 +27,7 @@ from smolkit.safety.profiles import PROFILES, Profile
 HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
 PAN, ROLL = np.eye(6)[0], np.eye(6)[4]
 BETWEEN_SAMPLES_M = 0.002          # how deep a path may dip between two looks of the envelope, 12 mm apart
+LONGER = int(os.environ.get("SMOLKIT_LONGER", "1"))   # times the number of examples
 NASTY = (np.nan, np.inf, -np.inf, 1e30, -1e30, 1e300, 1000.0, -1000.0, 0.0, 3.4e38)
 
 numbers = st.one_of(st.floats(-200, 200), st.sampled_from(NASTY))
@@ -84,19 +86,19 @@ def play(envelope: Envelope, actions: list, start_deg: np.ndarray = HOME_DEG) ->
     return sent
 
 
-@settings(max_examples=120)
+@settings(max_examples=120 * LONGER)
 @given(profiles, st.lists(moves, min_size=1, max_size=8))
 def test_no_sequence_breaks_an_invariant(name: str, actions: list):
     play(Envelope(name), actions)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25 * LONGER)
 @given(profiles, inside, inside)
 def test_oscillating_between_extremes_breaks_nothing(name: str, one: tuple, other: tuple):
     play(Envelope(name), [(one, 1, 1 / 30, 1.0), (other, 1, 1 / 30, 1.0)] * 15 + [(one, 20, 0.1, 1.0)])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25 * LONGER)
 @given(st.lists(inside, min_size=3, max_size=30), st.lists(inside, min_size=30, max_size=30))
 def test_measurements_that_make_no_sense_break_nothing(actions: list, measured: list):
     envelope, last = Envelope("standard"), HOME_DEG
@@ -107,7 +109,7 @@ def test_measurements_that_make_no_sense_break_nothing(actions: list, measured: 
         last = goal_deg
 
 
-@settings(max_examples=40)
+@settings(max_examples=40 * LONGER)
 @given(inside, inside)
 def test_an_arm_that_stands_wrong_is_never_made_worse(start: tuple, goal: tuple):
     """Placed by hand in the table, in itself or on its stops: each broken limit may only get better."""
