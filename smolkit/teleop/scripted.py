@@ -14,23 +14,26 @@ from smolkit.arm.joints import from_radians
 from smolkit.cameras.camera import Observation
 from smolkit.sim.bench import Bench
 from smolkit.sim.demonstrator import Demonstrator, Perturbation
+from smolkit.sim.mistakes import Misjudgement
 from smolkit.sim.truth import truth_of
 from smolkit.teleop.loop import Decision
 
 
 class ScriptedActor:
-    """Executes the expert's move; when noisy, stumbles now and then and records the right move."""
+    """Executes the expert's move; when noisy, stumbles and errs now and then and records the right move."""
 
     def __init__(self, bench: Bench, noisy: bool = False):
         self._bench, self._expert = bench, Demonstrator(bench.task)
         self._noise = Perturbation(bench.rng) if noisy else None
+        self._belief = Misjudgement(bench.rng)
 
     def __call__(self, observation: Observation) -> Decision:
         truth = truth_of(self._bench.world)
         label_deg = self._expert.act(truth)                            # (6,)
         if self._noise is None:
             return Decision(label_deg)
-        return Decision(self._noise.disturb(from_radians(truth.goal_rad), label_deg), label_deg)
+        believed_deg = self._expert.act(self._belief.of(truth))
+        return Decision(self._noise.disturb(from_radians(truth.goal_rad), believed_deg), label_deg)
 
 
 def privileged_truth(bench: Bench) -> np.ndarray:

@@ -67,15 +67,15 @@ def test_a_stopped_run_resumes_to_the_last_bit(tmp_path):
 
 
 def test_kill_9_loses_nothing_but_time(tmp_path):
-    command = [sys.executable, "-m", "tests.training.tiny", str(tmp_path / "killed"), "400"]
+    command = [sys.executable, "-m", "tests.training.tiny", str(tmp_path / "killed"), "120"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as victim:
         for line in victim.stdout:
             if int(line) == 25:
                 victim.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
                 break
-    assert 0 < int(list_checkpoints(tmp_path / "killed")[-1].name[5:]) < 400
-    run(tmp_path / "whole", steps=400)
-    run(tmp_path / "killed", steps=400)
+    assert 0 < int(list_checkpoints(tmp_path / "killed")[-1].name[5:]) < 120
+    run(tmp_path / "whole", steps=120)
+    run(tmp_path / "killed", steps=120)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
