@@ -86,22 +86,3 @@ class SmolVLAPolicy:
     @property
     def _device(self) -> torch.device:
         return self.model.state_proj.weight.device
-
-
-class ActionQueue:
-    """Executes the first `n_action_steps` of each chunk, then asks for a new one."""
-
-    def __init__(self, policy: SmolVLAPolicy):
-        self._policy = policy
-        self._rows: list[np.ndarray] = []
-
-    def next(self, observation: Observation) -> np.ndarray:
-        """The action (6,) for this moment, in deg and gripper %."""
-        if not self._rows:
-            chunk = self._policy.predict(observation)
-            self._rows = list(chunk.actions_deg[:self._policy.model.config.n_action_steps])
-        return self._rows.pop(0)
-
-    def reset(self) -> None:
-        """Forgets what is left of the chunk."""
-        self._rows = []

@@ -60,7 +60,8 @@ def _verdict(page: Page, tour: Tour, found: dict, content: dict) -> None:
     page.section("Does it work?",
                  f"In {content['success_rate']:.0%} of scenes that training never saw. With {content['trials']} trials "
                  f"the true rate lies between {content['wilson_low']:.0%} and {content['wilson_high']:.0%} (95 % "
-                 f"Wilson interval). The safety envelope changed {found['evaluate']['limited']:.1%} of the commands.", *films,
+                 f"Wilson interval). The safety envelope changed {found['evaluate']['limited']:.1%} of the commands.",
+                 *films,
                  _figure(gallery.coverage(tour),
                          "Map of the cube's places in demonstrations and in trials that worked or failed"))
     rates = ", ".join(f"{row['name'].replace('_', ' ')} {row['success_rate']:.0%}" for row in gallery.rates(tour))
@@ -77,7 +78,7 @@ def _arm(page: Page, tour: Tour, found: dict) -> None:
                  _checks(found["check"]["report"]))
     page.section("The arm is calibrated",
                  "Each servo's horn was screwed on at an angle that nobody wrote down. The routine holds the arm in "
-                 "its middle pose, sweeps every joint, and stores offsets and ranges in the servos and in a file. Worst "
+                 "its middle pose, sweeps every joint, and stores offsets and ranges in servos and file. Worst "
                  f"error against the drawing: {found['calibrate']['worst_error_deg']:.2f} deg.",
                  _figure(gallery.calibration(tour),
                          "Bars of the six joints' ranges, all inside one turn of 4096 ticks"))
@@ -88,8 +89,9 @@ def _data(page: Page, tour: Tour, found: dict) -> None:
     page.section("The demonstrations",
                  f"{look['episodes']} episodes with {look['frames']} frames at 10 Hz, recorded under the profile "
                  f"“{recording['profile']}”, as the policy will run. A scripted expert stumbles on purpose now and "
-                 f"then; what it should have done is recorded, so that the policy learns the way back. The envelope changed "
-                 f"{recording['limited']:.1%} of the commands; {recording['failed']} failed attempts were thrown away.",
+                 "then; what it should have done is recorded, so that the policy learns the way back. The envelope "
+                 f"changed {recording['limited']:.1%} of the commands; {recording['failed']} failed attempts were "
+                 "thrown away.",
                  _figure(gallery.first_pictures(tour),
                          "First front-camera pictures of twelve episodes: cube, box and light vary"),
                  _figure(gallery.strip(tour),
@@ -103,7 +105,7 @@ def _training(page: Page, tour: Tour, found: dict) -> None:
     train = found["train"]
     page.section("The policy learns",
                  f"{train['parameters'] / 1e6:.1f} million numbers, {train['steps']} steps, "
-                 f"{duration(train['seconds'])}. A low loss is necessary, not sufficient: the trials above are what counts.",
+                 f"{duration(train['seconds'])}. A low loss is necessary, not sufficient: trials are what counts.",
                  _figure(gallery.learning(tour), "Training loss falling over the steps, on a logarithmic scale"))
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -29,6 +30,16 @@ class TourSettings:
     first_trial_seed: int = 100_000        # far from every training seed
     min_success: float = 0.8               # below this the tour says that it failed
     min_gap: float = 0.3                   # by how much every control must do worse
+
+    @property
+    def folder_name(self) -> str:
+        """Where such a tour keeps its things, inside `outputs`."""
+        return "tour" if self.train_steps is None else "tour-quick"
+
+    @staticmethod
+    def from_environment() -> TourSettings:
+        """The full tour, or the quick one where SMOLKIT_QUICK is set, as tests do."""
+        return quick() if os.environ.get("SMOLKIT_QUICK") else TourSettings()
 
 
 def quick() -> TourSettings:

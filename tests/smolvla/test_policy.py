@@ -17,7 +17,7 @@ from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.fake import fake_observation, tiny_model, tiny_policy, tiny_stats
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import theirs
-from smolkit.smolvla.policy import ActionQueue, SmolVLAPolicy
+from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.presets import PRESETS, build_preset
 from smolkit.smolvla.processors import make_processors
 from smolkit.smolvla.tokenizer import ASSETS, TaskTokenizer
@@ -159,14 +159,6 @@ def test_a_seed_gives_the_same_run_twice():
     two = [policy.predict(fake_observation()).actions_deg for _ in range(2)]
     np.testing.assert_array_equal(one, two)
     assert np.abs(one[0] - one[1]).max() > 0
-
-
-def test_the_queue_asks_again_after_n_action_steps():
-    policy, expected = tiny_policy(seed=1), tiny_policy(seed=1)
-    queue = ActionQueue(policy)
-    rows = [queue.next(fake_observation()) for _ in range(7)]
-    chunks = [expected.predict(fake_observation()).actions_deg for _ in range(2)]
-    np.testing.assert_array_equal(rows, np.concatenate([chunks[0][:5], chunks[1][:2]]))
 
 
 def test_the_room_is_light_to_open():

@@ -1,0 +1,112 @@
+"""Checks for the exercises of `notebooks/00_tour.ipynb`: one line of text each, never an exception.
+
+    >>> print(check_ticks(lambda ticks, range_min, range_max: None))
+    Exercise 0.1: not attempted yet
+    >>> print(check_ticks(lambda ticks, range_min, range_max: (ticks - 2047) * 360 / 4095))
+    Exercise 0.1: not yet. For 2047 ticks in a range of 800..3200 you give 0.00 deg, the driver 4.13. Where is zero?
+
+A check says "not attempted yet" while the stub returns None, "pass", or what is wrong. It compares with
+the package's own functions, so it holds no answers to copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from smolkit.arm.calibration import degrees
+from smolkit.cameras.camera import Observation
+from smolkit.evaluation.controls import CONTROLS
+
+TICK_CASES = ((2047, 800, 3200), (800, 800, 3200), (1500, 736, 3475), (4000, 850, 3063))
+
+
+def check_prediction(prediction: Mapping[str, float | None]) -> str:
+    """Exercise 0.2: a success rate (0..1) guessed for the policy and each control, before they run."""
+    wanted = ("policy", *sorted(CONTROLS))
+    guesses = {name: prediction.get(name) for name in wanted}
+    if all(guess is None for guess in guesses.values()):
+        return _say(2, "not attempted yet")
+    wrong = [name for name, guess in guesses.items() if not _is_rate(guess)]
+    if wrong:
+        return _say(2, f"not yet. Between 0 and 1, please, for {', '.join(wrong)}")
+    return _say(2, "pass. Keep it: the report will be compared with it")
+
+
+def compare_prediction(prediction: Mapping[str, float | None], rates: Mapping[str, float]) -> str:
+    """How far the guesses of exercise 0.2 were off, in points."""
+    if not check_prediction(prediction).split(": ")[1].startswith("pass"):
+        return "No prediction was made, so nothing can surprise you. Exercise 0.2 is a few cells up."
+    off = {name: 100 * abs(prediction[name] - rate) for name, rate in rates.items()}
+    worst = max(off, key=off.get)
+    mean = np.mean(list(off.values()))
+    return f"Off by {mean:.0f} points on average, most for {worst.replace('_', ' ')}: {off[worst]:.0f}."
+
+
+def check_ticks(ticks_to_deg: Callable[[float, int, int], float | None]) -> str:
+    """Exercise 0.1: encoder ticks -> degrees around the middle of the calibrated range."""
+    for ticks, low, high in TICK_CASES:
+        given, error = _call(ticks_to_deg, ticks, low, high)
+        if error:
+            return _say(1, error)
+        if given is None:
+            return _say(1, "not attempted yet")
+        right = float(degrees(ticks, low, high))
+        if not isinstance(given, (int, float)) or abs(given - right) > 0.01:
+            return _say(1, f"not yet. For {ticks} ticks in a range of {low}..{high} you give {_number(given)} deg, "
+                           f"the driver {right:.2f}. {_hint(given, right, ticks, low, high)}")
+    return _say(1, "pass")
+
+
+def check_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation) -> str:
+    """Exercise 0.3: an observation whose front and wrist pictures are exchanged."""
+    before = {role: image.copy() for role, image in observation.images.items()}
+    given, error = _call(swap_cameras, observation)
+    if error:
+        return _say(3, error)
+    if any(not np.array_equal(image, before[role]) for role, image in observation.images.items()):
+        return _say(3, "not yet. The observation that was handed in has changed: make a new one")
+    if given is None:
+        return _say(3, "not attempted yet")
+    if not isinstance(given, Observation) or set(given.images) != set(before):
+        return _say(3, "not yet. Return an Observation with the same two cameras")
+    if not (np.array_equal(given.images["front"], before["wrist"])
+            and np.array_equal(given.images["wrist"], before["front"])):
+        return _say(3, "not yet. The wrist's picture belongs under 'front', and the front's under 'wrist'")
+    if not np.array_equal(given.state_deg, observation.state_deg) or given.task != observation.task:
+        return _say(3, "not yet. Joints and instruction must stay as they were")
+    return _say(3, "pass")
+
+
+def _call(function: Callable, *arguments: Any) -> tuple[Any, str]:
+    """(result, ""), or (None, what went wrong): a learner's mistake must not end the notebook."""
+    try:
+        return function(*arguments), ""
+    except Exception as error:             # anything a learner can write
+        return None, f"not yet. Your function raised {type(error).__name__}: {error}"
+
+
+def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
+    if not isinstance(given, (int, float)):
+        return "Return a number."
+    if abs(given - np.deg2rad(right)) < 1e-3:
+        return "Those are radians."
+    if abs(given + right) < 0.01:
+        return "The sign is turned round."
+    if abs(given - (ticks - (low + high) / 2) * 360 / 4096) < 0.01:
+        return "LeRobot counts 4095 ticks a turn, not 4096: keep its number, or datasets disagree."
+    return "Where is zero?"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, (int, float)) else repr(value)
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _say(number: int, verdict: str) -> str:
+    return f"Exercise 0.{number}: {verdict}"

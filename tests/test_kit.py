@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smolkit.arm.emulator import connect
+from smolkit.arm.so101 import SO101
+from smolkit.kit import Kit
+from smolkit.report import SmolkitError
+from smolkit.sim.bench import measured_calibration
+from smolkit.teleop.loop import run_episode
+from smolkit.teleop.scripted import ScriptedActor
+
+
+def demonstrate(seed: int, **options) -> tuple[bool, np.ndarray]:
+    with Kit.sim("tour", seed, image_px=32, **options) as kit:
+        kit.arm.energize()
+        steps = list(run_episode(kit, ScriptedActor(kit.bench, noisy=True), 15, finished=kit.bench.success))
+        return kit.bench.success(), np.stack([step.observation.state_deg for step in steps])
+
+
+def test_the_expert_succeeds_through_driver_and_envelope_and_a_seed_repeats():
+    worked, states = demonstrate(3)
+    again, same = demonstrate(3)
+    assert worked and again
+    np.testing.assert_array_equal(states, same)
+
+
+def test_wall_time_goes_over_a_real_port():
+    with Kit.sim("tour", 1, image_px=32, wall_clock=True) as kit:
+        assert isinstance(kit.arm.bus.port.port_name, str)
+        begin_s = kit.clock.now_s()
+        kit.arm.energize()
+        steps = list(run_episode(kit, ScriptedActor(kit.bench), seconds=0.5))
+        assert len(steps) == 5 and kit.clock.now_s() - begin_s >= 0.5
+        moved_deg = np.abs(kit.observe().state_deg - steps[0].observation.state_deg)
+    assert moved_deg.max() > 1
+
+
+def test_closing_leaves_every_servo_limp():
+    kit = Kit.sim("tour", 0)
+    kit.arm.energize()
+    bench = kit.bench
+    kit.close()
+    assert [bench.bus.memory(servo).live[40] for servo in range(1, 7)] == [0] * 6
+
+
+def test_a_kit_file_opens_the_same_kit(tmp_path):
+    path = tmp_path / "kit.toml"
+    path.write_text('lane = "sim"\ntask = "pick"\nseed = 4\nprofile = "beginner"\nimage_px = 24\n')
+    with Kit.open(path) as kit:
+        assert kit.guard.profile.name == "beginner"
+        assert kit.observe().images["wrist"].shape == (24, 24, 3)
+
+
+@pytest.mark.parametrize("text", ['lane = "moon"', 'lane = "sim"\nspeed = 9', "lane = ", 'lane = "real"'])
+def test_a_bad_kit_file_is_explained(tmp_path, text):
+    path = tmp_path / "kit.toml"
+    path.write_text(text)
+    with pytest.raises(SmolkitError, match="SK801"):
+        Kit.open(path)
+
+
+def test_a_missing_kit_file_is_explained(tmp_path):
+    with pytest.raises(SmolkitError, match="SK801"):
+        Kit.open(tmp_path / "kit.toml")
+
+
+def test_another_arms_calibration_is_refused():
+    mine = measured_calibration()
+    other = replace(mine, motors=(replace(mine.motors[0], homing_offset=9), *mine.motors[1:]))
+    with Kit.sim("tour", 0, calibration=other) as kit:              # installed in the servos: accepted
+        assert kit.arm.calibration is other
+        with pytest.raises(SmolkitError, match="SK109"):
+            SO101(connect(kit.bench.bus), mine)

@@ -1,0 +1,83 @@
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smolkit.cameras.camera import Observation
+from smolkit.tour.exercises import check_prediction, check_swap, check_ticks, compare_prediction
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def solutions():
+    spec = importlib.util.spec_from_file_location("tour_00", ROOT / "course" / "solutions" / "tour_00.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def observation():
+    images = {"front": np.zeros((4, 4, 3), np.uint8), "wrist": np.full((4, 4, 3), 9, np.uint8)}
+    return Observation(np.arange(6.0), images, "put the cube in the box")
+
+
+@pytest.fixture(scope="module")
+def stubs():
+    """The notebook's own exercise cells, run as a learner finds them."""
+    cells = json.loads((ROOT / "notebooks" / "00_tour.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    space: dict = {"Observation": Observation}
+    for source in sources:
+        if source.startswith(("def ticks_to_deg", "def swap_cameras", "prediction =")):
+            exec(compile(source, "cell", "exec"), space)
+    return space
+
+
+def test_untouched_stubs_are_not_attempted_yet(stubs, observation):
+    assert check_prediction(stubs["prediction"]).endswith("not attempted yet")
+    assert check_ticks(stubs["ticks_to_deg"]).endswith("not attempted yet")
+    assert check_swap(stubs["swap_cameras"], observation).endswith("not attempted yet")
+
+
+def test_solutions_pass(solutions, observation):
+    assert "pass" in check_prediction(solutions.prediction)
+    assert check_ticks(solutions.ticks_to_deg).endswith("pass")
+    assert check_swap(solutions.swap_cameras, observation).endswith("pass")
+
+
+@pytest.mark.parametrize(("wrong", "hint"), [
+    (lambda t, a, b: (t - (a + b) / 2) * 360 / 4096, "4095"),
+    (lambda t, a, b: np.deg2rad((t - (a + b) / 2) * 360 / 4095).item(), "radians"),
+    (lambda t, a, b: -(t - (a + b) / 2) * 360 / 4095, "sign"),
+    (lambda t, a, b: (t - a) * 360 / 4095, "zero"),
+    (lambda t, a, b: "4.1", "number"),
+    (lambda t, a, b: t / 0, "ZeroDivisionError"),
+])
+def test_wrong_conversions_are_named(wrong, hint):
+    verdict = check_ticks(wrong)
+    assert "not yet" in verdict and hint in verdict
+
+
+def test_wrong_swaps_are_named(observation):
+    def in_place(seen):
+        seen.images["front"][:] = 9
+        return seen
+
+    assert "belongs under" in check_swap(lambda seen: seen, observation)
+    assert "same two cameras" in check_swap(lambda seen: replace(seen, images={}), observation)
+    swapped = {"front": observation.images["wrist"], "wrist": observation.images["front"]}
+    assert "must stay" in check_swap(lambda seen: Observation(np.zeros(6), swapped, seen.task), observation)
+    assert "has changed" in check_swap(in_place, observation)
+
+
+def test_predictions_are_compared_in_points():
+    guess = {"policy": 0.9, "untrained": 0.0, "dead_normaliser": 0.5, "blank_cameras": 0.5}
+    rates = {"policy": 0.8, "untrained": 0.0, "dead_normaliser": 0.0, "blank_cameras": 0.1}
+    assert compare_prediction(guess, rates) == "Off by 25 points on average, most for dead normaliser: 50."
+    assert "not yet" in check_prediction({**guess, "policy": 90})
+    assert "No prediction" in compare_prediction({}, rates)
