@@ -24,7 +24,7 @@ from smolkit.arm.so101 import SO101
 from smolkit.cameras.camera import Camera, CameraRole, Observation
 from smolkit.clock import Clock, SteppedClock, WallClock
 from smolkit.report import SmolkitError
-from smolkit.safety.envelope import Envelope
+from smolkit.safety.envelope import Envelope, calibrated_range
 
 if TYPE_CHECKING:
     from smolkit.sim.bench import Bench
@@ -55,7 +55,7 @@ class Kit:
             bench = Bench(task, seed, clock, renderer)
             stack.callback(bench.close)
             calibration = bench.install(calibration)
-            guard = Envelope(profile, _range_deg(calibration))
+            guard = Envelope(profile, calibrated_range(calibration))
             arm = SO101(bench.serve() if wall_clock else bench.port, calibration, guard, clock)
             roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
             kit = cls(arm, guard, {role.name: bench.camera(role) for role in roles}, clock,
@@ -69,7 +69,7 @@ class Kit:
         """A kit on the desk: a serial port, a calibration file, and a device for every camera role."""
         from smolkit.cameras.opencv import OpenCVCamera
         clock, taught = WallClock(), Calibration.load(calibration)
-        guard = Envelope(profile, _range_deg(taught))
+        guard = Envelope(profile, calibrated_range(taught))
         with ExitStack() as stack:                      # a camera that fails must not leave the others open
             opened = {}
             for role, device in cameras.items():
@@ -112,11 +112,6 @@ class Kit:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _range_deg(calibration: Calibration) -> np.ndarray:
-    """Lowest and highest pose (2, 6) of the calibrated arm, in deg and gripper %."""
-    return np.stack([calibration.to_pos(calibration.range_min), calibration.to_pos(calibration.range_max)])
 
 
 def _read_kit_file(path: Path) -> dict[str, Any]:

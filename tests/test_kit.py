@@ -73,3 +73,17 @@ def test_another_arms_calibration_is_refused():
         assert kit.arm.calibration is other
         with pytest.raises(SmolkitError, match="SK109"):
             SO101(connect(kit.bench.bus), mine)
+
+
+def test_after_a_pause_a_far_goal_is_approached_slowly():
+    with Kit.sim("tour", 0, image_px=16) as kit:
+        kit.arm.energize()
+        start_deg = kit.observe().state_deg
+        kit.command(start_deg)
+        kit.clock.sleep_until(kit.clock.now_s() + 2.0)
+        far_deg = start_deg + np.array([40, 0, 0, 0, 0, 0])
+        sent = []
+        for _ in range(15):                                            # half a second at 30 Hz
+            sent.append(kit.arm.command(far_deg)[0] - start_deg[0])
+            kit.clock.sleep_until(kit.clock.now_s() + 1 / 30)
+    assert sent[-1] < 17                                               # 30 deg/s, not the profile's 90

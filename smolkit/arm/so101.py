@@ -34,7 +34,6 @@ from smolkit.report import SmolkitError
 
 BODY_CAP, JAW_CAP = 600, 500                       # 0.1 % of stall; the raised lift needs about 530 at 6 V
 FRESH_S = 0.02                                     # a position this young need not be read again
-LONGEST_STEP_S = 0.1                               # a pause buys no long step
 TELEMETRY = np.dtype([("position", "<u2"), ("velocity", "<u2"), ("load", "<u2"), ("voltage", "u1"),
                       ("temperature", "u1"), ("pending", "u1"), ("status", "u1"), ("moving", "u1"),
                       ("reserved", "u1", 2), ("current", "<u2")])          # registers 56..70
@@ -140,7 +139,7 @@ class SO101:
         now_s = self.clock.now_s()
         if now_s - self._present_s > FRESH_S:
             self.read_positions()
-        dt_s = min(now_s - self._commanded_s, LONGEST_STEP_S)
+        dt_s = now_s - self._commanded_s               # the whole pause: the guard decides what it means
         admitted = np.array(self.guard.admit(goal_deg, self._present_deg.copy(), dt_s), dtype=float)
         if admitted.shape != (6,) or not np.isfinite(admitted).all():
             raise SmolkitError("SK132", "six finite numbers from the guard", repr(admitted),

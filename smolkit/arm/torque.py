@@ -1,7 +1,7 @@
 """Torque on without a jump, torque off without a doubt.
 
 A servo keeps the goal of yesterday in its register: switched on, it would drive there at full force.
-So `switch_on` writes goal := present, reads it back, switches on at a tenth of the torque ; `grow`
+So `switch_on` writes goal := present, reads it back, switches on at a tenth of the torque; `grow`
 raises that. `release` tells everybody first, then each servo, then asks each whether it obeyed. A reply with
 an error bit is not a failed write (LeRobot takes it for one and leaves the rest of the arm powered).
 """
@@ -19,6 +19,7 @@ from smolkit.report import SmolkitError
 
 START_CAP = 100                                    # 0.1 %: a tenth of stall can push nobody
 RAMP_STEPS = 10
+HOLDING_TICKS = 34                                 # 3 deg: as far as a servo that holds may sag
 TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
 ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
 TRIES = 3
@@ -27,11 +28,11 @@ TRIES = 3
 def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int]) -> dict[int, int]:
     """Torque on in all servos, where they stand; returns the low caps (0.1 %, by id) they begin with."""
     ids = calibration.ids
-    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    goals = _starting_goals(bus, ids)
     start = _starting_caps(bus, ids, caps)
     bus.sync_write(registers.TORQUE_LIMIT, start)
     bus.sync_write(registers.ACCELERATION, dict.fromkeys(ids, ACCELERATION))
-    _write_verified(bus, registers.GOAL_POSITION, present)
+    _write_verified(bus, registers.GOAL_POSITION, goals)
     _write_verified(bus, registers.TORQUE_ENABLE, dict.fromkeys(ids, 1))
     return start
 
@@ -49,6 +50,15 @@ def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, in
         bus.sync_write(registers.TORQUE_LIMIT,
                        {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
     _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
+
+
+def _starting_goals(bus: Bus, ids: tuple[int, ...]) -> dict[int, int]:
+    """Where each servo stands; one that holds keeps its goal, or every re-arming would add its sag."""
+    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    holding = bus.sync_read(registers.TORQUE_ENABLE, ids)
+    goal = bus.sync_read(registers.GOAL_POSITION, ids)
+    return {i: goal[i] if holding[i] and abs(goal[i] - present[i]) <= HOLDING_TICKS else present[i]
+            for i in ids}
 
 
 def _starting_caps(bus: Bus, ids: tuple[int, ...], caps: Mapping[int, int]) -> dict[int, int]:

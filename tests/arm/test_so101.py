@@ -167,13 +167,13 @@ def test_what_the_guard_admits_is_what_is_sent():
     arm.close()
 
 
-def test_a_pause_buys_no_long_step():
+def test_the_guard_hears_how_long_a_pause_was():
     guard = Recorder()
     arm = fake.arm(guard=guard)
     arm.energize()
     settle(arm, 30)
     arm.command(POSE)
-    assert guard.asked[0][2] == pytest.approx(0.1)
+    assert guard.asked[0][2] == pytest.approx(30.0)
 
 
 def test_without_a_guard_nothing_moves():
