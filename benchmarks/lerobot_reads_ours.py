@@ -39,17 +39,16 @@ def foreign(root: Path, out: Path) -> None:
         return LeRobotDataset("local/test", root=root, video_backend="pyav", **options)
 
     plain = opened()
-    found, texts = {}, {"length": len(plain), "episodes": plain.num_episodes, "tasks": {}}
+    found, texts = {}, {"length": len(plain), "texts": {}}
     several = opened(delta_timestamps=deltas(plain.fps, plain.meta.camera_keys))
     last = plain.num_episodes - 1
     for name, dataset in (("plain", plain), ("delta", several), ("filter", opened(episodes=[0, last]))):
         for i in np.unique(np.linspace(0, len(dataset) - 1, WANTED).astype(int)):
             for key, value in dataset[int(i)].items():
                 if isinstance(value, str):
-                    texts["tasks"][f"{name}|{i}"] = value
+                    texts["texts"][f"{name}|{i}|{key}"] = value
                 else:
                     found[f"{name}|{i}|{key}"] = value.numpy()
-    texts["stats"] = {key: value["mean"].tolist() for key, value in plain.meta.stats.items()}
     np.savez(out, **found)
     out.with_suffix(".json").write_text(json.dumps(texts))
 
@@ -76,9 +75,11 @@ def compare(root: Path, out: Path) -> list[str]:
         if not found:
             wrong.append("nothing compared")
     for at, item in items.items():
-        read = {name.rsplit("|", 1)[1] for name in found if name.startswith(f"{at}|")} | {"task"}
+        read = {name.split("|")[2] for name in (*found, *texts["texts"]) if name.startswith(f"{at}|")}
         wrong += [f"{at} keys {sorted(set(item) ^ read)}"] if set(item) != read else []
-    wrong += [f"task of {at}" for at, task in texts["tasks"].items() if items[at]["task"] != task]
+    for name, text in texts["texts"].items():
+        at, key = name.rsplit("|", 1)
+        wrong += [f"text {name}"] if items[at][key] != text else []
     return wrong
 
 

@@ -78,7 +78,7 @@ def episode_camera_stats(layout: Layout) -> dict[int, dict[str, Stats]]:
         indices = table.column("episode_index").to_pylist()
         for name, key, stat in wanted:
             for index, value in zip(indices, table.column(name).to_pylist(), strict=True):
-                if index in found:
+                if index in found and value is not None:
                     found[index].setdefault(key, {})[stat] = np.asarray(value)
     return found
 

@@ -18,6 +18,7 @@ from smolkit.data.columns import parquet_bytes
 from smolkit.data.layout import VideoSpan
 from smolkit.data.stats import Stats
 
+STATS = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")     # LeRobot's order
 _TEXT_INDEX = "__index_level_0__"       # LeRobot looks tasks up through the pandas index
 Place = tuple[int, int]                 # (chunk, file) numbers
 
@@ -47,7 +48,8 @@ class EpisodeRecord:
                         f"videos/{key}/from_timestamp": pa.array([span.from_s]),
                         f"videos/{key}/to_timestamp": pa.array([span.to_s])}
         for key, stats in self.stats.items():
-            columns |= {f"stats/{key}/{name}": _nested(value) for name, value in stats.items()}
+            names = [name for name in STATS if name in stats]
+            columns |= {f"stats/{key}/{name}": _nested(stats[name]) for name in names}
         return pa.table({**columns, "meta/episodes/chunk_index": pa.array([here[0]]),
                          "meta/episodes/file_index": pa.array([here[1]])})
 
@@ -62,7 +64,8 @@ def _nested(value: np.ndarray) -> pa.Array:
 
 def episodes_bytes(rows: Sequence[pa.Table]) -> bytes:
     """The episodes table with all rows in one row group."""
-    return parquet_bytes([pa.concat_tables(rows).combine_chunks()])
+    # Episodes of converted v2.1 sets have no quantiles: their cells stay empty.
+    return parquet_bytes([pa.concat_tables(rows, promote_options="default").combine_chunks()])
 
 
 def tasks_bytes(tasks: Sequence[str]) -> bytes:

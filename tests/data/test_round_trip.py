@@ -150,3 +150,14 @@ def test_neighbours_stay_in_their_episode(tmp_path):
     assert np.array_equal(item["action"], dataset.columns["action"][[1, 3, 3]])
     assert item["observation.images.front_is_pad"].tolist() == [True]
     assert item["observation.images.front"].shape == (32, 48, 3)          # one time: no axis for videos
+
+
+def test_workers_of_a_data_loader_open_their_own_videos(tmp_path):
+    from torch.utils.data import DataLoader
+
+    root = new(tmp_path / "set", [30, 30])
+    dataset = Dataset(root, as_torch=True)
+    here = [dataset[i]["observation.images.front"] for i in range(len(dataset))]
+    batches = DataLoader(dataset, batch_size=10, num_workers=2)
+    there = [image for batch in batches for image in batch["observation.images.front"]]
+    assert all(a.equal(b) for a, b in zip(here, there, strict=True))
