@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from smolkit.arm.joints import from_radians
+from smolkit.arm.kinematics import link_frames
 from smolkit.cameras.camera import Observation
 from smolkit.sim.bench import Bench
 from smolkit.sim.demonstrator import Demonstrator, Perturbation
@@ -36,7 +37,17 @@ class ScriptedActor:
         return Decision(self._noise.disturb(from_radians(truth.goal_rad), believed_deg), label_deg)
 
 
+PRIVILEGED_NAMES = ("cube.x", "cube.y", "cube.z", "place.x", "place.y", "cube_in_grip.x", "cube_in_grip.y",
+                    "cube_in_grip.z", "place_in_grip.x", "place_in_grip.y", "place_in_grip.z")
+
+
 def privileged_truth(bench: Bench) -> np.ndarray:
-    """Where cube, destination and finger tip truly are: (9,) m. Only a simulation knows."""
+    """Where cube and destination truly are, in the base and as the gripper sees them: (11,) m.
+
+    Only a simulation knows. Training may ask the picture tokens to name it; the policy never gets it.
+    """
     truth = truth_of(bench.world)
-    return np.concatenate([truth.cube_m, truth.place_m, truth.tip_m])
+    place_m = truth.cube_m if truth.place_m is None else truth.place_m
+    to_grip = link_frames(truth.angle_rad)["gripper"][:3, :3].T
+    return np.concatenate([truth.cube_m, place_m[:2], to_grip @ (truth.cube_m - truth.tip_m),
+                           to_grip @ (place_m - truth.tip_m)])

@@ -24,12 +24,12 @@ from smolkit.data.schema import Feature
 from smolkit.data.writer import DatasetWriter
 from smolkit.evaluation.parallel import ordered_map
 from smolkit.kit import FRONT_AND_WRIST, Kit
-from smolkit.teleop.loop import Pace, run_episode
-from smolkit.teleop.scripted import ScriptedActor
+from smolkit.teleop.loop import Decision, Pace, run_episode
+from smolkit.teleop.scripted import PRIVILEGED_NAMES, ScriptedActor, privileged_truth
 from smolkit.tour.settings import TourSettings
 
 PACE = Pace(policy_hz=10, control_hz=30)
-SEED_COLUMN = "scene_seed"
+SEED_COLUMN, TRUTH_COLUMN = "scene_seed", "observation.environment_state"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Demonstration:
     success: bool
     observations: tuple[Observation, ...]
     actions_deg: np.ndarray                    # (N, 6) body deg, gripper %
+    truths_m: np.ndarray                       # (N, 11) true positions, which only a simulation knows
     limited: float                             # share of commands that the envelope changed
 
 
@@ -47,10 +48,15 @@ def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> 
     """Shows the task once in the scene of that seed, under the profile that the policy will run under."""
     with open_kit(seed, settings, calibration) as kit:
         kit.arm.energize()
-        expert = ScriptedActor(kit.bench, noisy=True)
-        steps = list(run_episode(kit, expert, settings.trial_seconds, PACE, finished=kit.bench.success))
+        expert, truths = ScriptedActor(kit.bench, noisy=True), []
+
+        def actor(observation: Observation) -> Decision:
+            truths.append(privileged_truth(kit.bench))
+            return expert(observation)
+
+        steps = list(run_episode(kit, actor, settings.trial_seconds, PACE, finished=kit.bench.success))
         return Demonstration(seed, kit.bench.success(), tuple(step.observation for step in steps),
-                             np.stack([step.action_deg for step in steps]),
+                             np.stack([step.action_deg for step in steps]), np.stack(truths),
                              kit.guard.report().limited_share)
 
 
@@ -93,7 +99,9 @@ def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -
         return DatasetWriter.resume(root)
     size_px = settings.image_px
     cameras = [CameraRole(name, size_px, size_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
-    return DatasetWriter.create(root, PACE.policy_hz, cameras, features={SEED_COLUMN: Feature("int64", (1,))},
+    columns = {SEED_COLUMN: Feature("int64", (1,)),
+               TRUTH_COLUMN: Feature("float32", (len(PRIVILEGED_NAMES),), list(PRIVILEGED_NAMES))}
+    return DatasetWriter.create(root, PACE.policy_hz, cameras, features=columns,
                                 calibration=calibration.as_dict(), notes={"profile": settings.profile})
 
 
@@ -105,8 +113,9 @@ def _next_seed(root: Path, settings: TourSettings, episodes: int) -> int:
 
 
 def _save(writer: DatasetWriter, seed: int, attempt: Demonstration) -> None:
-    for seen, action_deg in zip(attempt.observations, attempt.actions_deg, strict=True):
+    steps = zip(attempt.observations, attempt.actions_deg, attempt.truths_m, strict=True)
+    for seen, action_deg, truth_m in steps:
         images = {f"observation.images.{role}": image for role, image in seen.images.items()}
-        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed,
+        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed, TRUTH_COLUMN: truth_m,
                           "captured_s": seen.captured_s, **images}, seen.task)
     writer.save_episode()
