@@ -118,12 +118,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def missing(path: Path) -> SmolkitError:
+    """SK403: the file is not there."""
     return SmolkitError("SK403", f"the file {path}", "no such file",
                         "the dataset was copied or downloaded only in part",
                         "copy it again, or download the missing file")
 
 
 def damaged(path: Path, found: str) -> SmolkitError:
+    """SK404: the file is there, but what is in it can't be read."""
     return SmolkitError("SK404", f"a readable file {path}", found,
                         "the file is truncated: its writer was killed, or a copy broke off",
                         "copy it again from where it is whole")

@@ -237,16 +237,19 @@ class VideoFile:
 class VideoPool:
     """Keeps the last used videos open: opening one costs as much as decoding ten frames.
 
-    A forked worker (a DataLoader's) opens its own, because file positions are shared over a fork.
+    A forked worker (a DataLoader's) opens its own, because file positions are shared over a fork. It must not
+    even close those that it inherited: FFmpeg would wait for threads that did not come along.
     """
 
     def __init__(self, fps: int):
         self._fps = fps
         self._open: OrderedDict[Path, VideoFile] = OrderedDict()
+        self._inherited: list[OrderedDict[Path, VideoFile]] = []
         self._process = os.getpid()
 
     def get(self, path: Path) -> VideoFile:
         if self._process != os.getpid():
+            self._inherited.append(self._open)
             self._open, self._process = OrderedDict(), os.getpid()
         if path not in self._open:
             self._open[path] = VideoFile(path, self._fps)
@@ -256,7 +259,7 @@ class VideoPool:
         return self._open[path]
 
     def __getstate__(self) -> dict:
-        return {"_fps": self._fps, "_open": OrderedDict(), "_process": -1}
+        return {"_fps": self._fps, "_open": OrderedDict(), "_inherited": [], "_process": -1}
 
     def close(self) -> None:
         while self._open:
