@@ -12,9 +12,13 @@ from smolkit.training.config import TrainConfig
 
 
 def tour_recipe(**changes: object) -> TrainConfig:
-    """A `classroom` policy from scratch on about 150 demonstrations, in minutes on two CPU cores."""
+    """A `classroom` policy from scratch on about 200 demonstrations, in minutes on two CPU cores.
+
+    Measured: 94 % of 50 unseen scenes after 4 CPU minutes; 98 % with `auxiliary_weight=0.5`, which needs true
+    positions and so a simulation. Batches of 64 took the same minutes for half the steps, and reached 64 %.
+    """
     recipe = TrainConfig(
-        steps=1200, batch_size=64, draws=2, learning_rate=1e-3, final_learning_rate=1e-5, warmup_steps=50,
+        steps=2400, batch_size=32, draws=2, learning_rate=1e-3, final_learning_rate=1e-5, warmup_steps=50,
         weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1, state_noise=0.02,
         train_expert_only=False, freeze_vision_encoder=False, max_minutes=4.5)
     return recipe.with_changes(**changes)
