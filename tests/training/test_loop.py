@@ -19,7 +19,7 @@ from smolkit.report import SmolkitError
 from smolkit.training.bar import progress_bar
 from smolkit.training.checkpoint import list_checkpoints
 from smolkit.training.curve import read_curve
-from smolkit.training.loop import LATE, train
+from smolkit.training.loop import LATE, fastest_threads, train
 from tests.training.tiny import CONFIG, TinyLearner, run
 
 
@@ -141,3 +141,12 @@ def test_the_bar_follows_the_run(tmp_path):
     with progress_bar(file=text) as progress:
         run(tmp_path, steps=30, progress=progress)
     assert "30/30" in text.getvalue() and "loss" in text.getvalue()
+
+
+def test_trying_thread_counts_learns_nothing():
+    learner, threads = TinyLearner(), torch.get_num_threads()
+    before, state = {k: v.clone() for k, v in learner.module.state_dict().items()}, torch.get_rng_state()
+    assert 1 <= fastest_threads(learner, CONFIG) <= (os.cpu_count() or 1)
+    assert all(torch.equal(before[name], value) for name, value in learner.module.state_dict().items())
+    assert all(p.grad is None for p in learner.module.parameters())
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
