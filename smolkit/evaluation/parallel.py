@@ -11,9 +11,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import connection
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -52,11 +55,13 @@ def _windowed(pool: ProcessPoolExecutor, work: Callable[[Item], Result], items: 
 def _prepare_worker() -> None:
     """Ctrl-C is the parent's business; and one thread each, or two workers fight over two cores."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"      # enough for a torch that is imported later, and cheap without one
+    if "torch" in sys.modules:               # a script that imports it above its main guard
+        sys.modules["torch"].set_num_threads(1)
 
 
-def free_cores() -> int:
-    """Cores this process may use; containers often grant fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _end_with_parent() -> None:
+    """A parent that was killed can't say goodbye: without this its workers would wait for work for ever."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

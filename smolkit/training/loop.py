@@ -10,7 +10,6 @@ number of threads.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from smolkit.clock import Clock, WallClock
+from smolkit.machine import free_cores
 from smolkit.report import SmolkitError
 from smolkit.training.checkpoint import (
     TrainState,
@@ -222,7 +222,7 @@ def fastest_threads(learner: Learner, config: TrainConfig) -> int:
 
     Nothing is learned by these steps: gradients are thrown away, random states restored.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = free_cores()
     indices = Sampler(learner.count, config.batch_size, config.seed).indices(0)
     with torch.random.fork_rng(devices=[]):
         seconds = {count: _seconds_a_step(learner, indices, count)
