@@ -28,7 +28,7 @@ def test_the_expert_succeeds_through_driver_and_envelope_and_a_seed_repeats():
 
 def test_wall_time_goes_over_a_real_port():
     with Kit.sim("tour", 1, image_px=32, wall_clock=True) as kit:
-        assert isinstance(kit.arm.bus.port.port_name, str)
+        assert isinstance(kit.arm.port_name, str)
         begin_s = kit.clock.now_s()
         kit.arm.energize()
         steps = list(run_episode(kit, ScriptedActor(kit.bench), seconds=0.5))
@@ -53,7 +53,8 @@ def test_a_kit_file_opens_the_same_kit(tmp_path):
         assert kit.observe().images["wrist"].shape == (24, 24, 3)
 
 
-@pytest.mark.parametrize("text", ['lane = "moon"', 'lane = "sim"\nspeed = 9', "lane = ", 'lane = "real"'])
+@pytest.mark.parametrize("text", [
+    'lane = "moon"', 'lane = "sim"\nseed = "x"', 'lane = "sim"\nimage_px = "64"', 'lane = "sim"\nspeed = 9', "lane = ", 'lane = "real"'])
 def test_a_bad_kit_file_is_explained(tmp_path, text):
     path = tmp_path / "kit.toml"
     path.write_text(text)

@@ -75,24 +75,26 @@ class SO101:
                  clock: Clock | None = None, *, ramp_s: float = 1.0, **timing: float):
         self.calibration, self.guard = calibration, guard
         self.clock = clock if clock is not None else WallClock()
-        self.ramp_s, self.energized = ramp_s, False
+        self.ramp_s = ramp_s
+        self.energized = False                     # torque is, or comes, on, and nobody has pressed stop since
+        self.ready = False                         # and the guard has forgotten the last time: goals may go out
         self._present_deg, self._present_s = np.zeros(6), -np.inf
         self._commanded_s = -np.inf
         self._moving = threading.RLock()           # a stop button lives in another thread than the loop
-        self.bus = Bus(port, **timing)
+        self._bus = Bus(port, **timing)
         try:
             self._check_and_configure()
         except BaseException:
-            self.bus.close()
+            self._bus.close()
             raise
 
     def _check_and_configure(self) -> None:
         ids = self.calibration.ids
-        require_servos(self.bus, ids)
-        check_voltage(self.bus, ids)
-        check_protection(self.bus, ids)
-        check_calibration(self.bus, self.calibration)
-        configure(self.bus, ids)
+        require_servos(self._bus, ids)
+        check_voltage(self._bus, ids)
+        check_protection(self._bus, ids)
+        check_calibration(self._bus, self.calibration)
+        configure(self._bus, ids)
 
     def __enter__(self) -> SO101:
         return self
@@ -100,13 +102,18 @@ class SO101:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def port_name(self) -> str:
+        """The port as the system calls it; the bus behind it belongs to the guarded calls alone."""
+        return self._bus.port.port_name
+
     # -- reading ------------------------------------------------------------------------------------
 
     def read(self) -> JointState:
         """Everything a servo measures, of all six, in one transaction (1.4 ms on the wire)."""
         begin_s = self.clock.now_s()
-        replies = self.bus.sync_read_block(registers.TELEMETRY_START, registers.TELEMETRY_BYTES,
-                                           self.calibration.ids)
+        replies = self._bus.sync_read_block(registers.TELEMETRY_START, registers.TELEMETRY_BYTES,
+                                            self.calibration.ids)
         end_s = self.clock.now_s()
         table = np.frombuffer(b"".join(reply.data for reply in replies.values()), TELEMETRY)   # (6,)
         errors = np.array([reply.error for reply in replies.values()]) | table["status"]
@@ -119,7 +126,7 @@ class SO101:
 
     def read_positions(self) -> np.ndarray:
         """Positions (6,) only: deg, gripper %; half the wire time of `read`."""
-        ticks = self.bus.sync_read(registers.PRESENT_POSITION, self.calibration.ids)
+        ticks = self._bus.sync_read(registers.PRESENT_POSITION, self.calibration.ids)
         pos_deg = self.calibration.to_pos(np.array(list(ticks.values()), float))
         self._note(pos_deg, self.clock.now_s())
         return pos_deg
@@ -153,60 +160,70 @@ class SO101:
             raise SmolkitError("SK130", "a guard before any command", "this arm was opened without one",
                                "an arm without a guard can be read, not moved",
                                "SO101(port, calibration, guard=Envelope(...))")
-        if not self.energized:
-            raise SmolkitError("SK131", "an energized arm", "its torque is off",
-                               "a goal written now would switch torque on by itself", "arm.energize()")
+        if not self.ready:
+            found = "its torque is still growing" if self.energized else "it was released, or never energized"
+            raise SmolkitError("SK131", "an energized arm", found,
+                               "a goal written now would switch torque on by itself",
+                               "arm.energize(), and wait until it returns")
 
     def _send(self, admitted_deg: np.ndarray) -> np.ndarray:
         """To ticks, within the calibrated range: the servo would stop at its limit anyway."""
         calibration = self.calibration
         wanted = calibration.to_ticks(admitted_deg)
         ticks = np.clip(wanted, calibration.range_min, calibration.range_max)
-        self.bus.sync_write(registers.GOAL_POSITION, dict(zip(calibration.ids, ticks.tolist(), strict=True)))
+        self._bus.sync_write(registers.GOAL_POSITION, dict(zip(calibration.ids, ticks.tolist(), strict=True)))
         return np.where(ticks == wanted, admitted_deg, calibration.to_pos(ticks))
 
     def energize(self) -> None:
         """Torque on where the arm stands, from a tenth of stall to the caps within `ramp_s`."""
         if self.guard is None:
             self._require_movable()
-        torque.require_inside(self.bus, self.calibration)
+        torque.require_inside(self._bus, self.calibration)
         caps = {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
         try:
             with self._moving:
-                self.energized = True              # from here on close() must release
-                start = torque.switch_on(self.bus, self.calibration, caps)
-            torque.grow(self.bus, self.clock, start, caps, self.ramp_s, lambda: self.energized)
-        except BaseException:
-            self._release_quietly()
+                self.energized, self.ready = True, False           # from here on close() must release
+                start = torque.switch_on(self._bus, self.calibration, caps)
+            torque.grow(self._bus, self.clock, start, caps, self.ramp_s, lambda: self.energized)
+            self._begin()
+        except BaseException as error:
+            self._release_after(error)
             raise
+
+    def _begin(self) -> None:
+        """Admits goals, unless somebody pressed stop between the last step of the growing and now."""
         with self._moving:
+            torque.require_wanted(self.energized)
             self.guard.reset()
             self._commanded_s = self.clock.now_s()
             self.read_positions()
+            self.ready = True
 
-    def _release_quietly(self) -> None:
-        """On the way out with an error that matters more; close() tries again and reports."""
+    def _release_after(self, error: BaseException) -> None:
+        """On the way out with an error that matters more: what the release has to say is added to it."""
         try:
             self.release()
-        except SmolkitError:
-            self.energized = True
+        except SmolkitError as second:
+            error.add_note(str(second))
 
     def release(self) -> None:
-        """Torque off in all servos, read back. The arm falls if it is raised. Raises SK135 with the list."""
-        with self._moving:                         # no goal may follow: it would switch torque on again
-            torque.release(self.bus, self.calibration.ids)
-            self.energized = False
+        """Torque off in all servos, read back. The arm falls if it is raised. Raises SK135 with the list.
+
+        No goal follows, also when it fails: one would power the servos again that did obey.
+        """
+        with self._moving:
+            self.energized = self.ready = False
+            torque.release(self._bus, self.calibration.ids)
 
     def close(self) -> None:
         """Releases the arm if it may have been moved, and frees the port whatever happens."""
-        if not self.bus.port.is_open:
+        if not self._bus.port.is_open:
             return
         try:
             if self.energized or self.guard is not None:
                 self.release()
         finally:
-            self.energized = False
-            self.bus.close()
+            self._bus.close()
 
 
 def _signed(words: np.ndarray, sign_bit: int) -> np.ndarray:

@@ -43,13 +43,18 @@ def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, in
     begin_s = clock.now_s()
     for step in range(1, RAMP_STEPS + 1):
         clock.sleep_until(begin_s + ramp_s * step / RAMP_STEPS)
-        if not wanted():
-            raise SmolkitError("SK136", "to finish switching on", "the arm was released meanwhile",
-                               "somebody pressed stop", "energize again when it is safe")
+        require_wanted(wanted())
         part = step / RAMP_STEPS
         bus.sync_write(registers.TORQUE_LIMIT,
                        {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
     _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
+
+
+def require_wanted(wanted: bool) -> None:
+    """Raises SK136 where somebody pressed stop while the torque was coming on."""
+    if not wanted:
+        raise SmolkitError("SK136", "to finish switching on", "the arm was released meanwhile",
+                           "somebody pressed stop", "energize again when it is safe")
 
 
 def _starting_goals(bus: Bus, ids: tuple[int, ...]) -> dict[int, int]:

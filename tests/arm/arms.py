@@ -32,4 +32,4 @@ def settle(arm, seconds=2.0):
 
 def table_is_limp(arm):
     settle(arm, 0.1)
-    return set(arm.bus.sync_read(TORQUE_ENABLE, IDS).values()) == {0}
+    return set(arm._bus.sync_read(TORQUE_ENABLE, IDS).values()) == {0}

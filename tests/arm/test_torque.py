@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from smolkit.arm import fake, registers
+from smolkit.arm import fake, registers, torque
 from smolkit.arm.joints import to_radians
 from smolkit.arm.registers import GOAL_POSITION, TORQUE_ENABLE, TORQUE_LIMIT
 from smolkit.report import SmolkitError
@@ -113,6 +113,51 @@ def test_a_stop_while_the_torque_grows_ends_the_growing():
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 
 
+def test_a_stop_just_after_the_growing_ends_the_switching_on(monkeypatch):
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    grow = torque.grow
+
+    def grow_and_stop(*given):
+        grow(*given)
+        arm.release()
+
+    monkeypatch.setattr(torque, "grow", grow_and_stop)
+    with pytest.raises(SmolkitError, match="SK136"):
+        arm.energize()
+    with pytest.raises(SmolkitError, match="SK131"):
+        arm.command(POSE)
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_no_command_is_admitted_before_the_guard_has_forgotten_the_last_time(again):
+    guard, refused = fake.OpenGuard(), []
+    servo_bus = fake.servos()
+    arm = fake.arm(guard=guard, servo_bus=servo_bus)
+    if again:
+        arm.energize()
+
+    def other_thread():
+        with pytest.raises(SmolkitError, match="SK131.*\n.*still growing") as error:
+            arm.command(POSE)
+        refused.append(error.value.code)
+
+    def while_it_grows(moment_s):
+        if not arm.ready:
+            loop = threading.Thread(target=other_thread)
+            loop.start()
+            loop.join()
+
+    arm.clock.on_advance(while_it_grows)
+    before, resets = table(servo_bus, GOAL_POSITION), guard.resets
+    arm.energize()
+    assert len(refused) >= 10 and set(refused) == {"SK131"} and guard.admitted == 0
+    assert guard.resets == resets + 1 and table(servo_bus, GOAL_POSITION) == pytest.approx(before, abs=1)
+    assert (arm.command(POSE) == POSE).all()
+    arm.close()
+
+
 def test_an_interrupted_energize_leaves_the_arm_limp():
     servo_bus = fake.servos()
     arm = fake.arm(servo_bus=servo_bus)
@@ -138,7 +183,7 @@ def test_a_flagged_servo_is_released_like_the_others():
     servo_bus.forced_errors[2] = registers.OVERLOAD
     arm.close()
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
-    assert not arm.bus.port.is_open
+    assert not arm._bus.port.is_open
 
 
 @pytest.mark.fault(31)
@@ -152,7 +197,41 @@ def test_release_goes_on_past_a_silent_servo_names_it_and_frees_the_port():
     assert "2 (shoulder_lift) silent" in error.value.found
     assert "1 (" not in error.value.found and "3 (" not in error.value.found
     assert table(servo_bus, TORQUE_ENABLE) == [0, 1, 0, 0, 0, 0]
-    assert not arm.bus.port.is_open
+    assert not arm._bus.port.is_open
+
+
+@pytest.mark.fault(31)
+def test_after_a_failed_release_no_goal_powers_the_others_again():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    servo_bus.dead.add(3)                                            # holds on, and hears nobody
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.release()
+    assert "3 (elbow_flex)" in error.value.found
+    servo_bus.dead.clear()
+    goals = table(servo_bus, GOAL_POSITION)
+    with pytest.raises(SmolkitError, match="SK131"):
+        arm.command(POSE)
+    assert table(servo_bus, GOAL_POSITION) == goals
+    assert table(servo_bus, TORQUE_ENABLE) == [0, 0, 1, 0, 0, 0]
+    arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_an_energize_that_fails_and_cannot_let_go_says_both():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+
+    def lose_the_wire(moment_s):
+        servo_bus.dead.add(5)
+        raise KeyboardInterrupt
+
+    arm.clock.on_advance(lose_the_wire)
+    with pytest.raises(KeyboardInterrupt) as error:
+        arm.energize()
+    assert "SK135" in error.value.__notes__[0] and "5 (wrist_roll)" in error.value.__notes__[0]
+    assert not arm.energized and not arm.ready
 
 
 @pytest.mark.fault(14)
@@ -161,7 +240,7 @@ def test_release_survives_lost_packets():
     arm = fake.arm(servo_bus=servo_bus)
     arm.energize()
     replies = iter(range(10_000))
-    arm.bus.port.ser.tamper = lambda reply: b"" if next(replies) % 3 == 0 else reply
+    arm._bus.port.ser.tamper = lambda reply: b"" if next(replies) % 3 == 0 else reply
     arm.close()
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 
@@ -170,13 +249,13 @@ def test_release_survives_lost_packets():
 def test_a_pulled_cable_ends_in_an_error_and_a_free_port():
     arm = fake.arm()
     arm.energize()
-    arm.bus.port.ser.unplug()
+    arm._bus.port.ser.unplug()
     with pytest.raises(SmolkitError, match="SK106"):
         arm.read()
     with pytest.raises(SmolkitError, match="SK135") as error:
         arm.close()
     assert "6 (gripper) silent (SK106), perhaps on" in error.value.found
-    assert not arm.bus.port.is_open
+    assert not arm._bus.port.is_open
     arm.close()
 
 
