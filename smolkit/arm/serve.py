@@ -193,11 +193,11 @@ class _TcpLine:
         self._listener.close()
 
 
-def serve_pty(bus: ServoBus, clock: Clock | None = None) -> Server:
+def serve_pty(bus: ServoBus, *, clock: Clock | None = None) -> Server:
     """Serves `bus` on a new pseudo terminal (Linux, macOS)."""
     return Server(bus, _PtyLine(), clock)
 
 
-def serve_tcp(bus: ServoBus, host: str = "127.0.0.1", port: int = 0, clock: Clock | None = None) -> Server:
+def serve_tcp(bus: ServoBus, *, host: str = "127.0.0.1", port: int = 0, clock: Clock | None = None) -> Server:
     """Serves `bus` on a TCP socket; port 0 takes a free one."""
     return Server(bus, _TcpLine(host, port), clock)

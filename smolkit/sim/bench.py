@@ -75,7 +75,7 @@ class Bench:
     def serve(self) -> str:
         """Puts the servos behind a port of the operating system, in wall time; returns the port's name."""
         serve = serve_tcp if sys.platform == "win32" else serve_pty      # Windows has no pty
-        self._server = serve(self.bus, self.clock)
+        self._server = serve(self.bus, clock=self.clock)
         return self._server.port
 
     def close(self) -> None:
