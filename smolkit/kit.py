@@ -11,8 +11,9 @@ packets and the guard are the same in both, only the far end of the wire differs
 
 from __future__ import annotations
 
+import inspect
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,18 +86,24 @@ class Kit:
 
         Errors: SK801 where the file cannot be read or holds an unknown key or lane.
         """
-        table = _read_kit_file(Path(path))
+        path = Path(path)
+        table = _read_kit_file(path)
         lane = table.pop("lane", "sim")
-        try:
-            return {"sim": cls.sim, "real": cls.real}[lane](**table)
-        except (KeyError, TypeError) as error:
-            raise _bad_kit_file(Path(path), str(error)) from error
+        if lane not in ("sim", "real"):
+            raise _bad_kit_file(path, f"lane = {lane!r}")
+        make = cls.sim if lane == "sim" else cls.real
+        _check_keys(path, table, make)
+        if "calibration" in table:                      # beside the kit file, wherever it is opened from
+            where = path.parent / table["calibration"]
+            table["calibration"] = Calibration.load(where) if lane == "sim" else where
+        return make(**table)
 
     def observe(self) -> Observation:
         """Joints and pictures of this moment."""
         state = self.arm.read()
-        images = {role: camera.read().image for role, camera in self.cameras.items()}
-        return Observation(state.pos_deg, images, self.task, state.captured_s)
+        frames = {role: camera.read() for role, camera in self.cameras.items()}
+        return Observation(state.pos_deg, {role: frame.image for role, frame in frames.items()}, self.task,
+                           state.captured_s, {role: frame.captured_s for role, frame in frames.items()})
 
     def command(self, goal_deg: np.ndarray) -> None:
         """Sends a goal (6,) in deg and gripper %, as far as the guard admits it."""
@@ -119,6 +126,18 @@ def _read_kit_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _bad_kit_file(path, f"{type(error).__name__}: {error}") from error
+
+
+def _check_keys(path: Path, table: dict[str, Any], make: Callable[..., Kit]) -> None:
+    """Every key must be an argument of `make`, of its default's kind; what has no default must be there."""
+    known = {name: p for name, p in inspect.signature(make).parameters.items() if name != "renderer"}
+    missing = [name for name, p in known.items() if p.default is p.empty and name not in table]
+    if missing or set(table) - set(known):
+        raise _bad_kit_file(path, f"missing: {missing}, unknown: {sorted(set(table) - set(known))}")
+    for name, value in table.items():
+        default = known[name].default
+        if isinstance(default, (str, int, bool)) and type(value) is not type(default):
+            raise _bad_kit_file(path, f"{name} = {value!r}, where a value like {default!r} belongs")
 
 
 def _bad_kit_file(path: Path, found: str) -> SmolkitError:

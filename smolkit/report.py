@@ -14,7 +14,6 @@ SK6xx training, SK7xx deploy and evaluation, SK8xx kit and command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 
@@ -98,8 +97,3 @@ class SmolkitError(RuntimeError):
     def __reduce__(self):
         # Worker processes send errors home; the default would call us with one joined string.
         return type(self), (self.code, self.expected, self.found, self.cause, self.next_step)
-
-
-def merge(title: str, reports: Iterable[Report]) -> Report:
-    """All checks of several reports under one title."""
-    return Report(title, tuple(check for report in reports for check in report.checks))

@@ -53,4 +53,5 @@ class Observation:
     state_deg: np.ndarray                                   # (6,) body deg, gripper %
     images: dict[str, np.ndarray] = field(default_factory=dict)   # role name -> (H, W, 3) uint8
     task: str = ""
-    captured_s: float = 0.0
+    captured_s: float = 0.0                                 # of the joints
+    pictures_captured_s: dict[str, float] = field(default_factory=dict)   # role name -> moment

@@ -62,12 +62,16 @@ def run_trials(work: Callable[[int], Trial], seeds: list[int], path: Path,
     _drop_half_line(path)
     known = {trial.seed: trial for trial in read_trials(path)}
     yield from (known[seed] for seed in seeds if seed in known)
+    for _, trial in ordered_map(work, [s for s in seeds if s not in known], workers):
+        append_trial(path, trial)
+        yield trial
+
+
+def append_trial(path: Path, trial: Trial) -> None:
+    """Adds one line; makes the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        for _, trial in ordered_map(work, [s for s in seeds if s not in known], workers):
-            file.write(json.dumps(asdict(trial)) + "\n")
-            file.flush()
-            yield trial
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(trial)) + "\n")
 
 
 def _drop_half_line(path: Path) -> None:

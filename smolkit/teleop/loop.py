@@ -87,20 +87,23 @@ def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
         seconds: the episode's limit on the rig's clock.
         finished: asked after each step; True ends the episode early.
     """
-    period_s = 1.0 / pace.policy_hz
-    start_s = rig.clock.now_s()
-    previous_deg = None
-    for index in range(round(seconds * pace.policy_hz)):
+    period_s, previous_deg, index = 1.0 / pace.policy_hz, None, 0
+    begin_s, end_s = rig.clock.now_s(), float("inf")
+    while begin_s < end_s:
         observation = rig.observe()
         decision = actor(observation)
-        if previous_deg is None:
-            previous_deg = observation.state_deg
-        goals = interpolate(previous_deg, decision.goal_deg, pace.parts)
+        if rig.clock.now_s() - begin_s > period_s / pace.parts:
+            # A decision that took too long shifts all that follows: the arm slows down, it never hurries after.
+            begin_s = rig.clock.now_s()
+        if index == 0:                     # opening a renderer or a network is not the episode's time
+            end_s = begin_s + seconds - period_s / 2
+        goals = interpolate(observation.state_deg if previous_deg is None else previous_deg,
+                            decision.goal_deg, pace.parts)
         for part, goal_deg in enumerate(goals, start=1):
             rig.command(goal_deg)
-            # Moments are counted from the start, so that late steps do not add up to drift.
-            rig.clock.sleep_until(start_s + (index + part / pace.parts) * period_s)
-        previous_deg = decision.goal_deg
+            rig.clock.sleep_until(begin_s + period_s * part / pace.parts)
+        previous_deg, begin_s = decision.goal_deg, begin_s + period_s
         yield Step(index, observation, decision.recorded_deg)
+        index += 1
         if finished():
             return

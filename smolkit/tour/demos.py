@@ -8,6 +8,7 @@ scene's seed is a column of the dataset, so an interrupted recording knows where
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from smolkit.data.reader import Dataset
 from smolkit.data.schema import Feature
 from smolkit.data.writer import DatasetWriter
 from smolkit.evaluation.parallel import ordered_map
+from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
 from smolkit.teleop.loop import Decision, Pace, run_episode
 from smolkit.teleop.scripted import PRIVILEGED_NAMES, ScriptedActor, privileged_truth
@@ -36,12 +38,10 @@ SEED_COLUMN, TRUTH_COLUMN = "scene_seed", "observation.environment_state"
 class Demonstration:
     """One episode as a worker process hands it over."""
 
-    seed: int
-    success: bool
     observations: tuple[Observation, ...]
     actions_deg: np.ndarray                    # (N, 6) body deg, gripper %
     truths_m: np.ndarray                       # (N, 11) true positions, which only a simulation knows
-    limited: float                             # share of commands that the envelope changed
+    trial: Trial                               # how it went, in an evaluation's words
 
 
 def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> Demonstration:
@@ -55,9 +55,9 @@ def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> 
             return expert(observation)
 
         steps = list(run_episode(kit, actor, settings.trial_seconds, PACE, finished=kit.bench.success))
-        return Demonstration(seed, kit.bench.success(), tuple(step.observation for step in steps),
+        return Demonstration(tuple(step.observation for step in steps),
                              np.stack([step.action_deg for step in steps]), np.stack(truths),
-                             kit.guard.report().limited_share)
+                             trial_of(kit, seed, len(steps)))
 
 
 def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iterator[Demonstration]:
@@ -73,13 +73,20 @@ def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iter
         attempts = ordered_map(work, seeds, settings.workers)
         try:
             for seed, attempt in attempts:
-                if attempt.success:
+                if attempt.trial.success:
                     _save(writer, seed, attempt)
                 yield attempt
                 if writer.episodes >= settings.demonstrations:
                     return
         finally:
             attempts.close()
+
+
+def trial_of(kit: Kit, seed: int, steps: int) -> Trial:
+    """What there is to say about the episode that a kit just went through."""
+    x_m, y_m, _ = kit.bench.scene.cubes[0].xyz_m
+    return Trial(seed, kit.bench.success(), round(steps / PACE.policy_hz, 3), (x_m, y_m),
+                 round(kit.guard.report().limited_share, 4))
 
 
 def open_kit(seed: int, settings: TourSettings, calibration: Calibration, image_px: int | None = None) -> Kit:
@@ -95,8 +102,9 @@ def _renderer():
 
 
 def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -> DatasetWriter:
-    if (root / "meta").exists():
+    if (root / "meta" / "info.json").exists():
         return DatasetWriter.resume(root)
+    shutil.rmtree(root, ignore_errors=True)    # killed before the header was written: nothing was recorded
     size_px = settings.image_px
     cameras = [CameraRole(name, size_px, size_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
     columns = {SEED_COLUMN: Feature("int64", (1,)),
@@ -116,6 +124,8 @@ def _save(writer: DatasetWriter, seed: int, attempt: Demonstration) -> None:
     steps = zip(attempt.observations, attempt.actions_deg, attempt.truths_m, strict=True)
     for seen, action_deg, truth_m in steps:
         images = {f"observation.images.{role}": image for role, image in seen.images.items()}
-        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed, TRUTH_COLUMN: truth_m,
-                          "captured_s": seen.captured_s, **images}, seen.task)
+        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed,
+                          TRUTH_COLUMN: truth_m,
+                          "captured_s": {"state": seen.captured_s, **seen.pictures_captured_s}, **images},
+                         seen.task)
     writer.save_episode()

@@ -12,6 +12,7 @@ the package's own functions, so it holds no answers to copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ TICK_CASES = ((2047, 800, 3200), (800, 800, 3200), (1500, 736, 3475), (4000, 850
 
 def check_prediction(prediction: Mapping[str, float | None]) -> str:
     """Exercise 0.2: a success rate (0..1) guessed for the policy and each control, before they run."""
-    wanted = ("policy", *sorted(CONTROLS))
-    guesses = {name: prediction.get(name) for name in wanted}
+    guesses = _guesses(prediction)
+    if guesses is None:
+        return _say(2, "not yet. Keep the dictionary as it was, and replace each None by a number")
     if all(guess is None for guess in guesses.values()):
         return _say(2, "not attempted yet")
     wrong = [name for name, guess in guesses.items() if not _is_rate(guess)]
@@ -37,10 +39,11 @@ def check_prediction(prediction: Mapping[str, float | None]) -> str:
 
 def compare_prediction(prediction: Mapping[str, float | None], rates: Mapping[str, float]) -> str:
     """How far the guesses of exercise 0.2 were off, in points."""
-    if not check_prediction(prediction).split(": ")[1].startswith("pass"):
+    guesses = _guesses(prediction)
+    if guesses is None or not all(_is_rate(guess) for guess in guesses.values()):
         return "No prediction was made, so nothing can surprise you. Exercise 0.2 is a few cells up."
-    off = {name: 100 * abs(prediction[name] - rate) for name, rate in rates.items()}
-    worst = max(off, key=off.get)
+    off = {name: 100 * abs(guesses[name] - rates[name]) for name in guesses}
+    worst = max(off, key=off.__getitem__)
     mean = np.mean(list(off.values()))
     return f"Off by {mean:.0f} points on average, most for {worst.replace('_', ' ')}: {off[worst]:.0f}."
 
@@ -54,7 +57,7 @@ def check_ticks(ticks_to_deg: Callable[[float, int, int], float | None]) -> str:
         if given is None:
             return _say(1, "not attempted yet")
         right = float(degrees(ticks, low, high))
-        if not isinstance(given, (int, float)) or abs(given - right) > 0.01:
+        if not _is_number(given) or abs(given - right) > 0.01:
             return _say(1, f"not yet. For {ticks} ticks in a range of {low}..{high} you give {_number(given)} deg, "
                            f"the driver {right:.2f}. {_hint(given, right, ticks, low, high)}")
     return _say(1, "pass")
@@ -63,10 +66,11 @@ def check_ticks(ticks_to_deg: Callable[[float, int, int], float | None]) -> str:
 def check_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation) -> str:
     """Exercise 0.3: an observation whose front and wrist pictures are exchanged."""
     before = {role: image.copy() for role, image in observation.images.items()}
-    given, error = _call(swap_cameras, observation)
+    handed = deepcopy(observation)
+    given, error = _call(swap_cameras, handed)
     if error:
         return _say(3, error)
-    if any(not np.array_equal(image, before[role]) for role, image in observation.images.items()):
+    if set(handed.images) != set(before) or any(not np.array_equal(handed.images[r], before[r]) for r in before):
         return _say(3, "not yet. The observation that was handed in has changed: make a new one")
     if given is None:
         return _say(3, "not attempted yet")
@@ -80,6 +84,21 @@ def check_swap(swap_cameras: Callable[[Observation], Observation | None], observ
     return _say(3, "pass")
 
 
+def compare_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation,
+                 predict: Callable[[Observation], np.ndarray]) -> str:
+    """What `predict` (a chunk of actions (T, 6) deg) makes of exchanged pictures; for after exercise 0.3."""
+    if not check_swap(swap_cameras, observation).endswith("pass"):
+        return "Solve exercise 0.3 first: then this cell shows what the policy makes of it."
+    apart_deg = np.abs(predict(observation) - predict(swap_cameras(observation)))[-1, :5].max()
+    return f"At the end of the chunk the two plans are {apart_deg:.0f} deg apart, and no error was raised."
+
+
+def _guesses(prediction: Any) -> dict[str, Any] | None:
+    if not isinstance(prediction, Mapping):
+        return None
+    return {name: prediction.get(name) for name in ("policy", *sorted(CONTROLS))}
+
+
 def _call(function: Callable, *arguments: Any) -> tuple[Any, str]:
     """(result, ""), or (None, what went wrong): a learner's mistake must not end the notebook."""
     try:
@@ -89,7 +108,7 @@ def _call(function: Callable, *arguments: Any) -> tuple[Any, str]:
 
 
 def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
-    if not isinstance(given, (int, float)):
+    if not _is_number(given):
         return "Return a number."
     if abs(given - np.deg2rad(right)) < 1e-3:
         return "Those are radians."
@@ -101,11 +120,15 @@ def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, (int, float)) else repr(value)
+    return f"{value:.2f}" if _is_number(value) else repr(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _say(number: int, verdict: str) -> str:

@@ -19,14 +19,14 @@ GOOD, BAD, QUIET = "#0a7d5a", "#c2410c", "#94a3b8"
 
 
 def joint_traces(time_s: np.ndarray, state_deg: np.ndarray, action_deg: np.ndarray) -> Figure:
-    """Six joints of one episode: measured (solid) and commanded (dotted). Arrays (N,), (N, 6), (N, 6)."""
+    """Six joints of one episode: measured (solid), and what to do next (dotted). Arrays (N,), (N, 6), (N, 6)."""
     fig, ax = figure(width=7.0, height=3.2)
     for joint, (name, color) in enumerate(zip(JOINT_NAMES, JOINT_COLORS, strict=True)):
         ax.plot(time_s, state_deg[:, joint], color=color, label=name)
         ax.plot(time_s, action_deg[:, joint], color=color, linestyle=":", linewidth=1)
-    lag = np.abs(action_deg - state_deg)[:, :5].mean()
+    ahead = np.abs(action_deg - state_deg)[:, :5].mean()
     ax.set(xlabel="time (s)", ylabel="position (deg; gripper %)",
-           title=f"The arm follows its commands {lag:.1f} deg behind, on average")
+           title=f"What it should do next lies {ahead:.1f} deg ahead of where it is, on average")
     ax.legend(ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
     return fig
 
@@ -99,10 +99,23 @@ def calibration_ranges(joints: list[dict]) -> Figure:
     """Each servo's swept range in ticks of 4096. Each joint: name, range_min, range_max."""
     fig, ax = figure(width=7.0, height=2.6)
     for row, (joint, color) in enumerate(zip(joints, JOINT_COLORS, strict=True)):
-        ax.barh(-row, joint["range_max"] - joint["range_min"], left=joint["range_min"], color=color,
-                height=0.62)
+        ax.barh(-row, joint["range_max"] - joint["range_min"], left=joint["range_min"], height=0.62,
+                **({"color": "none", "edgecolor": color, "hatch": "///"} if _given(joint) else {"color": color}))
     ax.axvline(2047, color="#1e293b", linewidth=1)
     ax.set_yticks(range(0, -len(joints), -1), [joint["name"] for joint in joints])
-    ax.set(xlim=(0, 4095), xlabel="encoder ticks (one turn = 4096); line: the middle pose, 2047",
-           title="Every joint's range lies inside one turn, away from the seam")
+    ax.set(xlim=(0, 4095), xlabel="encoder ticks (one turn = 4096); line: the middle pose; hatched: given, not swept",
+           title=_seam_verdict(joints))
     return fig
+
+
+def _given(joint: dict) -> bool:
+    """LeRobot gives wrist_roll the whole turn, because it turns too far for a sweep."""
+    return joint["name"] == "wrist_roll"
+
+
+def _seam_verdict(joints: list[dict], clear_ticks: int = 100) -> str:
+    near = [joint["name"] for joint in joints if not _given(joint)
+            and (joint["range_min"] < clear_ticks or joint["range_max"] > 4095 - clear_ticks)]
+    if near:
+        return f"Too near the seam at 0/4095: {', '.join(near)}"
+    return "All swept ranges lie clear of the seam at 0/4095"

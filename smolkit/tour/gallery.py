@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smolkit.data.reader import Dataset
-from smolkit.sim.tasks import task_named
 from smolkit.tour import figures
-from smolkit.tour.demos import SEED_COLUMN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +60,8 @@ def learning(tour: Tour) -> Figure:
 def coverage(tour: Tour) -> Figure:
     """Where the cube lay in demonstrations and in trials."""
     trials = tour.trials()
-    return figures.coverage(_demonstrated_places(tour), np.array([trial.cube_xy_m for trial in trials]),
+    shown = [trial.cube_xy_m for trial in tour.attempts() if trial.success]
+    return figures.coverage(np.array(shown), np.array([trial.cube_xy_m for trial in trials]),
                             np.array([trial.success for trial in trials]))
 
 
@@ -76,11 +75,3 @@ def rates(tour: Tour) -> list[dict]:
     rows = tour.journal.result("controls")["rows"]
     return [{"name": "trained policy", **tour.journal.result("evaluate")},
             *({"name": name, **row} for name, row in rows.items())]
-
-
-def _demonstrated_places(tour: Tour) -> np.ndarray:
-    """Cube positions (N, 2) m; a seed draws its scene again."""
-    with closing(Dataset(tour.dataset_dir)) as dataset:
-        seeds = [int(dataset.columns[SEED_COLUMN][start]) for start in dataset.starts[:-1]]
-    scenes = (task_named(tour.settings.task).sample(np.random.default_rng(seed)) for seed in seeds)
-    return np.array([scene.cubes[0].xyz_m[:2] for scene in scenes])

@@ -29,7 +29,7 @@ def inspect(root: Path, settings: TourSettings) -> dict:
         _count(episodes, settings.demonstrations), _range(action), _moving(state), _pace(arrays),
         *(_alive(name, frames) for name, frames in arrays.frames.items())))
     return {"ok": report.ok, "checks": report.as_dict(), "episodes": episodes, "frames": len(state),
-            "tasks": list(arrays.tasks), "lag_deg": float(np.abs(action - state)[:, :5].mean())}
+            "tasks": list(arrays.tasks)}
 
 
 def _count(episodes: int, wanted: int) -> Check:

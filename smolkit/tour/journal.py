@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from smolkit.report import SmolkitError
 from smolkit.tour.settings import TourSettings
 
 FILE = "tour.json"
@@ -32,16 +33,19 @@ class Journal:
     def open(cls, folder: Path, settings: TourSettings, keep_finished: bool = False) -> Journal:
         """Continues an unfinished tour with the same settings; anything else starts a new one.
 
-        `keep_finished` takes up a finished tour, too. What else lies in the folder is moved aside, never
-        deleted.
+        `keep_finished` takes up a finished tour, too. An earlier tour is moved aside, never deleted; a
+        folder with anything else in it is refused (SK803).
         """
         saved = _read(folder / FILE)
         wanted = asdict(settings)
         unfinished = saved is not None and "report" not in saved["stages"]
         if saved is not None and saved["settings"] == wanted and (keep_finished or unfinished):
             return cls(folder, settings, saved["stages"])
-        if folder.exists() and any(folder.iterdir()):
-            folder.rename(_free_name(folder))
+        if (folder / FILE).exists():
+            folder.rename(_free_name(folder.resolve()))
+        elif folder.exists() and any(folder.iterdir()):
+            raise SmolkitError("SK803", f"an empty folder, or one with an earlier tour, at {folder}", "other files",
+                               "the folder belongs to something else", "choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
         journal = cls(folder, settings, {})
         journal._write()

@@ -27,14 +27,26 @@ NEXT_STEPS = [
 ]
 
 
-def write_report(tour: Tour) -> dict:
-    """Writes both reports and returns the one for programs."""
+def summarize_tour(tour: Tour) -> dict:
+    """The content of report.json: the rate with its interval, the controls, every stage, and whether all is well."""
+    stages, found = tour.journal.stages(), tour.journal.result("evaluate")
+    rates = {key: found[key] for key in ("success_rate", "trials", "wilson_low", "wilson_high")}
+    return {**rates, "controls": tour.journal.result("controls")["rows"], "stages": stages,
+            "total_seconds": round(sum(stage["seconds"] for stage in stages), 1),
+            "ok": all(stage["ok"] for stage in stages)}
+
+
+def write_page(tour: Tour) -> dict:
+    """Writes report.html, from the stages before this one."""
     found = {name: tour.journal.result(name) for name in STAGES}
-    stages, summary = tour.journal.stages(), found["evaluate"]
-    content = {key: summary[key] for key in ("success_rate", "trials", "wilson_low", "wilson_high")}
-    content |= {"controls": found["controls"]["rows"], "stages": stages, "ok": all(s["ok"] for s in stages),
-                "total_seconds": round(sum(s["seconds"] for s in stages), 1)}
-    (tour.folder / "report.html").write_text(_page(tour, found, content).html(), encoding="utf-8")
+    page = _page(tour, found, summarize_tour(tour))
+    (tour.folder / "report.html").write_text(page.html(), encoding="utf-8")
+    return {}
+
+
+def write_summary(tour: Tour) -> dict:
+    """Writes report.json."""
+    content = summarize_tour(tour)
     write_json(tour.folder / "report.json", content)
     return content
 
@@ -60,14 +72,15 @@ def _verdict(page: Page, tour: Tour, found: dict, content: dict) -> None:
     page.section("Does it work?",
                  f"In {content['success_rate']:.0%} of scenes that training never saw. With {content['trials']} trials "
                  f"the true rate lies between {content['wilson_low']:.0%} and {content['wilson_high']:.0%} (95 % "
-                 f"Wilson interval). The safety envelope changed {found['evaluate']['limited']:.1%} of the commands.",
+                 f"Wilson interval); the tour asks for {tour.settings.min_success:.0%}. None of these scenes was "
+                 f"demonstrated. The safety envelope changed {found['evaluate']['limited']:.1%} of the commands.",
                  *films,
                  _figure(gallery.coverage(tour),
                          "Map of the cube's places in demonstrations and in trials that worked or failed"))
     rates = ", ".join(f"{row['name'].replace('_', ' ')} {row['success_rate']:.0%}" for row in gallery.rates(tour))
     page.section("Is it the learning?",
                  "The same scenes with one vital part missing. Each of these faults loads, runs and raises no error; "
-                 "only trials show it.",
+                 f"only trials show it. Each must do at least {100 * tour.settings.min_gap:.0f} points worse.",
                  _figure(gallery.controls(tour), f"Bars of success rates: {rates}"))
 
 
@@ -81,7 +94,7 @@ def _arm(page: Page, tour: Tour, found: dict) -> None:
                  "its middle pose, sweeps every joint, and stores offsets and ranges in servos and file. Worst "
                  f"error against the drawing: {found['calibrate']['worst_error_deg']:.2f} deg.",
                  _figure(gallery.calibration(tour),
-                         "Bars of the six joints' ranges, all inside one turn of 4096 ticks"))
+                         "Bars of the six joints' ranges within one turn of 4096 ticks; wrist_roll has the whole turn"))
 
 
 def _data(page: Page, tour: Tour, found: dict) -> None:
@@ -97,7 +110,7 @@ def _data(page: Page, tour: Tour, found: dict) -> None:
                  _figure(gallery.strip(tour),
                          "Six moments of one episode, seen by the front camera and by the wrist camera"),
                  _figure(gallery.traces(tour),
-                         "Six joint positions of one episode over time, measured and commanded"),
+                         "Six joint positions of one episode over time, measured and as they should be next"),
                  _checks(look["checks"]))
 
 
@@ -110,8 +123,10 @@ def _training(page: Page, tour: Tour, found: dict) -> None:
 
 
 def _checks(report: dict) -> str:
-    return table(["", "check", "found"],
-                 [["✓" if c["ok"] else "✗", c["name"], c["found"]] for c in report["checks"]])
+    rows = [["✓" if c["ok"] else "✗", c["name"], c["found"]] for c in report["checks"]]
+    red = [f"{c['code']} {c['name']}: expected {c['expected']}. Likely cause: {c['cause']}. Next: {c['next_step']}"
+           for c in report["checks"] if not c["ok"]]
+    return table(["", "check", "found"], rows) + (listing(red) if red else "")
 
 
 def _figure(figure: Figure, alt: str) -> str:

@@ -11,6 +11,7 @@ they stopped. `run_tour` is all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,12 @@ from smolkit.arm.find import check_arm
 from smolkit.clock import SteppedClock, WallClock
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.parallel import ordered_map
-from smolkit.evaluation.trials import Trial, read_trials, run_trials, summarize
+from smolkit.evaluation.trials import Trial, append_trial, read_trials, run_trials, summarize
+from smolkit.report import SmolkitError
 from smolkit.sim.bench import Bench, measured_calibration
 from smolkit.tour import demos, inspection, learning, trials
 from smolkit.tour.journal import Journal
-from smolkit.tour.report import write_report
+from smolkit.tour.report import summarize_tour, write_page, write_summary
 from smolkit.tour.settings import TourSettings
 
 POLICY = "policy"
@@ -48,7 +50,7 @@ class Tour:
 
     def check(self) -> dict:
         """Finds the arm behind a port of the operating system and asks every servo how it is."""
-        return self._stage("check", self._check)
+        return self._stage("check", self._check, needed=True)
 
     def _check(self) -> dict:
         bench = Bench(self.settings.task, 0, WallClock())
@@ -61,19 +63,19 @@ class Tour:
 
     def calibrate(self) -> dict:
         """Teaches the driver where this arm's joints stand; nobody told it how the horns were screwed on."""
-        return self._stage("calibrate", self._calibrate)
+        return self._stage("calibrate", self._calibrate, needed=True)
 
     def _calibrate(self) -> dict:
         bench = Bench(self.settings.task, 0, SteppedClock())
-        with Bus(bench.port) as bus:
-            found = calibrate_with_hand(bus, bench.bus.hand_pose)
-        bench.close()
+        try:
+            with Bus(bench.port) as bus:
+                found = calibrate_with_hand(bus, bench.bus.hand_pose)
+        finally:
+            bench.close()
         found.save(self._calibration_file)
-        ideal = measured_calibration()
-        error_deg = [round(abs(a.homing_offset - b.homing_offset) * 360 / 4096, 3)
-                     for a, b in zip(found.motors, ideal.motors, strict=True)]
+        off_deg = _worst_difference(found, measured_calibration()) * 360 / 4096
         joints = [{"name": name, **motor} for name, motor in found.as_dict().items()]
-        return {"ok": max(error_deg) < 0.5, "joints": joints, "worst_error_deg": max(error_deg)}
+        return {"ok": off_deg < 0.5, "joints": joints, "worst_error_deg": round(off_deg, 3)}
 
     # --- the data ----------------------------------------------------------------------------------------
 
@@ -82,18 +84,18 @@ class Tour:
         return self._stage("record", self._record)
 
     def _record(self) -> dict:
-        attempts = failed = 0
-        limited = []
-        for attempt in demos.record(self.dataset_dir, self.settings, self.calibration):
-            attempts, failed = attempts + 1, failed + (not attempt.success)
-            limited.append(attempt.limited)
-            self._tell("record", attempts - failed, self.settings.demonstrations, f"scene {attempt.seed}")
-        return {"attempts": attempts, "failed": failed, "profile": self.settings.profile,
-                "limited": float(np.mean(limited)) if limited else 0.0}
+        with closing(demos.record(self.dataset_dir, self.settings, self.calibration)) as recording:
+            for attempt in recording:
+                append_trial(self._attempts_file, attempt.trial)
+                kept = sum(trial.success for trial in self.attempts())
+                self._tell("record", kept, self.settings.demonstrations, f"scene {attempt.trial.seed}")
+        attempts = self.attempts()
+        return {"attempts": len(attempts), "failed": sum(not trial.success for trial in attempts),
+                "profile": self.settings.profile, "limited": float(np.mean([trial.limited for trial in attempts]))}
 
     def look(self) -> dict:
         """Looks at what was recorded before anything learns from it."""
-        return self._stage("look", lambda: inspection.inspect(self.dataset_dir, self.settings))
+        return self._stage("look", lambda: inspection.inspect(self.dataset_dir, self.settings), needed=True)
 
     # --- the policy --------------------------------------------------------------------------------------
 
@@ -107,6 +109,11 @@ class Tour:
         return self._stage("evaluate", self._evaluate)
 
     def _evaluate(self) -> dict:
+        shown = {trial.seed for trial in self.attempts()}
+        if shown & set(self._trial_seeds(self.settings.trials)):
+            raise SmolkitError("SK804", "trial scenes that no demonstration showed", "some that were shown",
+                               "the two ranges of seeds in the tour's settings overlap",
+                               "move first_trial_seed away from the demonstrations' seeds")
         found = self._try("evaluate", None, self.settings.trials)
         summary = summarize(found)
         self._film(found)
@@ -125,8 +132,13 @@ class Tour:
         return {"ok": all(worse.values()), "rows": found, "much_worse": worse}
 
     def report(self) -> dict:
-        """Writes report.html and report.json."""
-        return self._stage("report", lambda: write_report(self))
+        """Writes report.html and report.json; returns what the latter holds."""
+        self._stage("report", lambda: write_page(self))
+        return write_summary(self)
+
+    def summary(self) -> dict:
+        """What report.json holds."""
+        return summarize_tour(self)
 
     # --- what lies in the folder ---------------------------------------------------------------------------
 
@@ -146,6 +158,10 @@ class Tour:
     def calibration(self) -> Calibration:
         return Calibration.load(self._calibration_file)
 
+    def attempts(self) -> list[Trial]:
+        """All attempts at a demonstration; the successful ones are the dataset's episodes, in order."""
+        return read_trials(self._attempts_file)
+
     def trials(self, name: str = POLICY) -> list[Trial]:
         """The finished trials of the policy or of a control."""
         return read_trials(self._trials_file(name))
@@ -154,6 +170,13 @@ class Tour:
         """The film of the "successes" or of the "failures"; it exists only if there were any."""
         return self.folder / f"{name}.mp4"
 
+    @property
+    def _attempts_file(self) -> Path:
+        return self.folder / "trials" / "demonstrations.jsonl"
+
+    def _trial_seeds(self, scenes: int) -> list[int]:
+        return list(range(self.settings.first_trial_seed, self.settings.first_trial_seed + scenes))
+
     def _trials_file(self, name: str) -> Path:
         return self.folder / "trials" / f"{name}.jsonl"
 
@@ -161,11 +184,10 @@ class Tour:
         return trials.Job(self.policy_dir, self.settings, self.calibration, control)
 
     def _try(self, stage: str, control: str | None, scenes: int) -> list[Trial]:
-        first, name = self.settings.first_trial_seed, control or POLICY
+        name = control or POLICY
         found: list[Trial] = []
         work = partial(trials.try_scene, job=self._job(control))
-        for trial in run_trials(work, list(range(first, first + scenes)), self._trials_file(name),
-                                self.settings.workers):
+        for trial in run_trials(work, self._trial_seeds(scenes), self._trials_file(name), self.settings.workers):
             found.append(trial)
             worked = sum(t.success for t in found)
             text = f"{name.replace('_', ' ')}: {worked} of {len(found)} worked"
@@ -179,15 +201,33 @@ class Tour:
                 films = ordered_map(partial(trials.film_scene, job=self._job()), seeds, self.settings.workers)
                 trials.write_gallery(self.film(name), (film for _, film in films))
 
-    def _stage(self, name: str, work: Callable[[], dict]) -> dict:
+    def _stage(self, name: str, work: Callable[[], dict], needed: bool = False) -> dict:
+        """Runs a stage once. Nothing is built on a red `needed` stage: it raises, and runs again next time."""
         self._tell(name, 0, 0, "begins")
-        result = self.journal.stage(name, work)
+        result = self.journal.stage(name, (lambda: _green(name, work())) if needed else work)
         self._tell(name, 1, 1, "done" if result.get("ok", True) else "red")
         return result
 
 
+def _green(name: str, result: dict) -> dict:
+    if result["ok"]:
+        return result
+    checks = (result.get("report") or result.get("checks") or {"checks": []})["checks"]
+    red = next((c for c in checks if not c["ok"]), None)
+    raise SmolkitError("SK802", f"the stage {name!r} to be green",
+                       f"{red['code']} {red['name']}: {red['found']}" if red else str(result),
+                       red["cause"] if red else "the arm is not the one that was drawn",
+                       red["next_step"] if red else "run the tour again in another folder")
+
+
+def _worst_difference(a: Calibration, b: Calibration) -> int:
+    """The largest difference of offsets and ranges, in ticks."""
+    return max(abs(getattr(x, key) - getattr(y, key)) for x, y in zip(a.motors, b.motors, strict=True)
+               for key in ("homing_offset", "range_min", "range_max"))
+
+
 def run_tour(folder: Path, settings: TourSettings | None = None, tell: Listener = lambda *_: None) -> Tour:
-    """All stages in order, on from where an unfinished tour stopped; a red stage does not hide the next."""
+    """All stages in order, on from where an unfinished tour stopped; a red policy still gets its report."""
     tour = Tour(folder, settings, tell, keep_finished=False)
     for stage in (tour.check, tour.calibrate, tour.record, tour.look, tour.train, tour.evaluate,
                   tour.controls, tour.report):

@@ -9,7 +9,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smolkit.machine import free_cores
 
 
 @dataclass(frozen=True)
@@ -23,18 +26,18 @@ class TourSettings:
     trials: int = 50                       # unseen scenes for the trained policy
     control_trials: int = 20               # the first of the same scenes, for each control
     execute: int = 4                       # steps of each chunk before looking again
-    trial_seconds: float = 15.0            # a demonstration takes about half of this
-    workers: int = 2                       # processes that record and evaluate
+    trial_seconds: float = 14.0            # a demonstration takes about 4
+    workers: int = field(default_factory=lambda: min(free_cores(), 8))    # processes that record and evaluate
     train_steps: int | None = None         # None: the recipe's own number
     first_demo_seed: int = 0
     first_trial_seed: int = 100_000        # far from every training seed
     min_success: float = 0.8               # below this the tour says that it failed
     min_gap: float = 0.3                   # by how much every control must do worse
 
-    @property
-    def folder_name(self) -> str:
-        """Where such a tour keeps its things, inside `outputs`."""
-        return "tour" if self.train_steps is None else "tour-quick"
+    def folder(self, outputs: Path) -> Path:
+        """Where such a tour keeps its things; SMOLKIT_OUTPUTS names another folder than `outputs`."""
+        root = Path(os.environ.get("SMOLKIT_OUTPUTS", outputs))
+        return root / ("tour" if self.train_steps is None else "tour-quick")
 
     @staticmethod
     def from_environment() -> TourSettings:

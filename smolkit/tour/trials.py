@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +19,8 @@ from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
 from smolkit.smolvla.checkpoint import load_checkpoint
-from smolkit.teleop.loop import run_episode
-from smolkit.tour.demos import PACE, open_kit
+from smolkit.teleop.loop import Step, run_episode
+from smolkit.tour.demos import PACE, open_kit, trial_of
 from smolkit.tour.settings import TourSettings
 
 FILM_PX = 240
@@ -39,10 +39,7 @@ class Job:
 def try_scene(seed: int, job: Job) -> Trial:
     """One attempt at the scene of that seed. The same seed gives the same trial twice."""
     with open_kit(seed, job.settings, job.calibration) as kit:
-        steps = _attempt(kit, job, seed)
-        cube = kit.bench.scene.cubes[0]
-        return Trial(seed, kit.bench.success(), round(len(steps) / PACE.policy_hz, 3), cube.xyz_m[:2],
-                     round(kit.guard.report().limited_share, 4))
+        return trial_of(kit, seed, len(_attempt(kit, job, seed)))
 
 
 def film_scene(seed: int, job: Job) -> np.ndarray:
@@ -62,7 +59,7 @@ def write_gallery(path: Path, films: Iterable[np.ndarray]) -> None:
     path.write_bytes(encoder.finish())
 
 
-def _attempt(kit: Kit, job: Job, seed: int, watch=lambda: None) -> list:
+def _attempt(kit: Kit, job: Job, seed: int, watch: Callable[[], None] = lambda: None) -> list[Step]:
     policy = _policy(job.policy_dir, job.control)
     policy.reset(seed)
     kit.arm.energize()

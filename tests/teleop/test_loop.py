@@ -39,6 +39,19 @@ def test_the_label_is_recorded_and_the_stumble_is_executed():
     assert np.array_equal(rig.sent[-1][1], stumble)
 
 
+def test_a_slow_decision_slows_the_arm_and_makes_no_burst():
+    rig = PerfectRig()
+
+    def slow(seen: Observation) -> Decision:
+        rig.clock.sleep_until(rig.clock.now_s() + 0.15)               # longer than a policy step
+        return Decision(seen.state_deg + 3.0)
+
+    steps = list(run_episode(rig, slow, seconds=1.0))
+    gaps_s = np.diff([moment for moment, _ in rig.sent])
+    assert gaps_s.min() > 0.03                                         # never two goals at once
+    assert len(steps) == 4 and rig.clock.now_s() <= 1.0 + 0.25
+
+
 def test_an_episode_ends_when_it_is_finished():
     rig = PerfectRig()
     done = iter([False, False, True])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smolkit.cameras.camera import Observation
-from smolkit.tour.exercises import check_prediction, check_swap, check_ticks, compare_prediction
+from smolkit.tour.exercises import check_prediction, check_swap, check_ticks, compare_prediction, compare_swap
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def stubs():
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     space: dict = {"Observation": Observation}
     for source in sources:
-        if source.startswith(("def ticks_to_deg", "def swap_cameras", "prediction =")):
+        if source.startswith(("def ticks_to_deg", "from smolkit.cameras.camera import Observation", "prediction =")):
             exec(compile(source, "cell", "exec"), space)
     return space
 
@@ -81,3 +81,22 @@ def test_predictions_are_compared_in_points():
     assert compare_prediction(guess, rates) == "Off by 25 points on average, most for dead normaliser: 50."
     assert "not yet" in check_prediction({**guess, "policy": 90})
     assert "No prediction" in compare_prediction({}, rates)
+    assert "dictionary" in check_prediction(None) and "dictionary" in check_prediction([0.5])
+    assert "pass" in check_prediction({name: np.float32(0.5) for name in guess})
+
+
+def test_a_policy_is_shown_exchanged_pictures_only_when_the_exercise_is_solved(solutions, observation):
+    def predict(seen):
+        return np.full((16, 6), float(seen.images["front"].mean()))
+
+    assert "Solve exercise 0.3" in compare_swap(lambda seen: None, observation, predict)
+    assert "9 deg apart" in compare_swap(solutions.swap_cameras, observation, predict)
+
+
+def test_a_learner_may_break_the_pictures_without_breaking_the_notebook(observation):
+    def adds_a_camera(seen):
+        seen.images["top"] = seen.images["front"]
+        return seen
+
+    assert "has changed" in check_swap(adds_a_camera, observation)
+    assert set(observation.images) == {"front", "wrist"}

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from smolkit.report import SmolkitError
 from smolkit.tour.journal import Journal
 from smolkit.tour.settings import TourSettings, quick
 
@@ -36,6 +37,13 @@ def test_other_settings_and_finished_tours_are_moved_aside(tmp_path):
     kept = json.loads((tmp_path / "tour-before-1" / "tour.json").read_text())
     assert kept["stages"]["report"]["result"] == {"mark": 1}
     assert (tmp_path / "tour-before-2").exists()
+
+
+def test_somebody_elses_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(SmolkitError, match="SK803"):
+        Journal.open(tmp_path, TourSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_mangled_journal_starts_a_new_tour_and_keeps_the_old_folder(tmp_path):
