@@ -22,7 +22,7 @@ class TourSettings:
     task: str = "tour"
     profile: str = "standard"              # limits for demonstrations and policy alike
     image_px: int = 64                     # square pictures for policy and dataset
-    demonstrations: int = 150
+    demonstrations: int = 200
     trials: int = 50                       # unseen scenes for the trained policy
     control_trials: int = 20               # the first of the same scenes, for each control
     execute: int = 4                       # steps of each chunk before looking again

@@ -124,7 +124,7 @@ def test_a_wrong_file_is_refused_with_a_reason(name, tmp_path):
     path.write_text(json.dumps(BROKEN[name]), encoding="utf-8")
     with pytest.raises(SmolkitError, match="SK122" if name == "half a sweep" else "SK121") as error:
         Calibration.load(path)
-    assert error.value.next_step == "smolkit calibrate"
+    assert error.value.next_step == "smolkit calibrate PORT --out FILE"
 
 
 @pytest.mark.parametrize("content", [b"", b'{"shoulder_pan": {"id"', b"\xff\xfe\x00"])

@@ -49,7 +49,7 @@ def test_a_slow_decision_slows_the_arm_and_makes_no_burst():
     steps = list(run_episode(rig, slow, seconds=1.0))
     gaps_s = np.diff([moment for moment, _ in rig.sent])
     assert gaps_s.min() > 0.03                                         # never two goals at once
-    assert len(steps) == 4 and rig.clock.now_s() <= 1.0 + 0.25
+    assert len(steps) == 5 and rig.clock.now_s() <= 0.15 + 1.0 + 0.15   # first look, episode, late step
 
 
 def test_an_episode_ends_when_it_is_finished():

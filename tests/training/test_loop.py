@@ -150,3 +150,13 @@ def test_trying_thread_counts_learns_nothing():
     assert all(torch.equal(before[name], value) for name, value in learner.module.state_dict().items())
     assert all(p.grad is None for p in learner.module.parameters())
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
+
+
+def test_a_slow_start_does_not_shorten_the_run(tmp_path):
+    clock = SteppedClock()
+    config = CONFIG.with_changes(steps=100, max_minutes=10.0, checkpoint_every_s=1e9)
+
+    def tick(progress) -> None:          # a cold start, then a program that was busy for a while
+        clock.sleep_until(clock.now_s() + (30 if progress.step < 4 else 12 if 10 < progress.step < 30 else 1))
+
+    assert train(TinyLearner(), config, tmp_path, clock=clock, progress=tick).steps == 100
