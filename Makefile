@@ -1,9 +1,10 @@
 # make tour      the whole story, from an emulated arm to a report, with no robot
-# make test      lint and tests (what a contributor runs)
+# make test      lint, tests and a quick tour (what a contributor runs)
 # make lab       the lessons, in JupyterLab
 # make check     test, and every notebook from top to bottom (what .ci/run runs)
 # make notebook N=00    one lesson, run into a page under outputs/notebooks
-# make install   only .venv;   make clean   removes it and outputs/
+# make install   only .venv
+# make clean     removes .venv and caches; outputs/ stays: your datasets and policies are in it
 #
 # Each makes .venv when it is not there. Without make: python3 -m scripts.run tour (README has the table).
 # PYTHON=python3.12 picks the Python, TORCH_INDEX=https://download.pytorch.org/whl/cpu PyTorch's index.

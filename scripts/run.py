@@ -1,43 +1,79 @@
 """The targets of the Makefile, for every system: `python3 -m scripts.run tour` is `make tour`.
 
 Each target makes `.venv` first when it is not there (scripts/bootstrap.py), then runs its steps and
-ends with the first failing step's exit status. Ctrl-C ends with 130.
+ends with the first failing step's exit status. Ctrl-C ends with 130, after the step has saved its work.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from scripts.bootstrap import REPO, VENV, ensure, say, stop
 
-# Loadfile keeps a file's tests, and a notebook's cells, in one process: they share what they built.
+# Loadfile keeps a file's tests in one process: they share what they built.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
-QUICK_NOTEBOOKS = ()                            # names of those under 60 s: `make test` runs them too
+TOUR_NOTEBOOK = "notebooks/00_tour.ipynb"
+QUICK_NOTEBOOKS = (TOUR_NOTEBOOK,)              # those that SMOLKIT_QUICK brings under 60 s: `make test` runs them
 SECONDS_PER_CELL = "1200"                       # the tour's longest stage, on a slow laptop
 
 
-def step(python: Path, *arguments: str) -> None:
+def step(python: Path, *arguments: str, **environment: str) -> None:
     """One command in the environment; a failure ends the target with the same status."""
     threads = {"OMP_NUM_THREADS": "1"} if "-n" in arguments else {}    # two processes already fill two cores
-    done = subprocess.run([str(python), "-m", *arguments], cwd=REPO, env={**os.environ, **threads})
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    variables = {**os.environ, **threads, **environment}
+    status = wait_through_ctrl_c(subprocess.Popen([str(python), "-m", *arguments], cwd=REPO, env=variables))
+    if status:
+        raise SystemExit(status)
+
+
+def wait_through_ctrl_c(child: subprocess.Popen) -> int:
+    """The child's exit status. Ctrl-C reaches the child by itself: it saves and ends, however long that takes."""
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def notebooks(pattern: str = "*.ipynb") -> list:
-    return sorted(str(path.relative_to(REPO)) for path in REPO.glob(f"notebooks/{pattern}"))
+    return sorted(path.relative_to(REPO).as_posix() for path in REPO.glob(f"notebooks/{pattern}"))
 
 
-def run_notebooks(python: Path, paths: list) -> None:
-    """Every cell top to bottom; outputs are compared where a cell asks for it (nbval-lax)."""
-    if paths:
-        step(python, "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", SECONDS_PER_CELL, *PARALLEL,
-             *paths)
+def run_notebooks(python: Path, paths: list, quick: bool = False) -> None:
+    """Every cell top to bottom; outputs are compared where a cell asks for it (nbval-lax).
+
+    What they make goes to a fresh folder, so that nothing is taken from earlier runs. One after the other:
+    a lesson keeps both cores busy by itself.
+    """
+    if not paths:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="smolkit-notebooks-"))
+    step(python, "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", SECONDS_PER_CELL, *paths,
+         SMOLKIT_OUTPUTS=str(folder), SMOLKIT_QUICK="1" if quick else "")
+    if TOUR_NOTEBOOK in paths:
+        wrong = tour_faults(folder, quick)
+        if wrong:
+            stop(f"{TOUR_NOTEBOOK} ran, but {wrong}; what it made is in {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def tour_faults(folder: Path, quick: bool) -> str:
+    """What is wrong with the tour's report, or nothing. A quick tour proves its stages, not its policy."""
+    report = folder / ("tour-quick" if quick else "tour") / "report.json"
+    if not report.is_file():
+        return f"it wrote no {report.relative_to(folder).as_posix()}"
+    content = json.loads(report.read_text(encoding="utf-8"))
+    red = [stage["name"] for stage in content["stages"] if not stage["ok"]]
+    if red or not content["stages"]:
+        return f"these stages were red: {', '.join(red) or 'there were none at all'}"
+    return "" if quick or content["ok"] is True else "its report is red"
 
 
 def install(python: Path) -> None:
@@ -50,14 +86,12 @@ def tour(python: Path) -> None:
 
 def test(python: Path) -> None:
     step(python, "ruff", "check", "--quiet", ".")
-    step(python, "pytest", "-q", *PARALLEL, "-m", "not slow")
-    run_notebooks(python, [f"notebooks/{name}" for name in QUICK_NOTEBOOKS])
+    step(python, "pytest", "-q", *PARALLEL)
+    run_notebooks(python, [name for name in notebooks() if name in QUICK_NOTEBOOKS], quick=True)
 
 
 def check(python: Path) -> None:
     test(python)
-    if any("mark.slow" in path.read_text(encoding="utf-8") for path in REPO.glob("tests/*/test_*.py")):
-        step(python, "pytest", "-q", *PARALLEL, "-m", "slow", "tests")
     run_notebooks(python, notebooks())
 
 
@@ -76,8 +110,8 @@ def notebook(python: Path) -> None:
 
 
 def clean() -> None:
-    """Removes what was made: `.venv`, caches and `outputs/`."""
-    for name in (".venv", "outputs", "build", ".pytest_cache", ".ruff_cache", ".hypothesis"):
+    """Removes `.venv` and caches. Datasets and policies under `outputs/` are possessions: they stay."""
+    for name in (".venv", "build", ".pytest_cache", ".ruff_cache", ".hypothesis"):
         shutil.rmtree(REPO / name, ignore_errors=True)
     for path in (*REPO.glob("*.egg-info"), *REPO.glob("[!.]*/**/__pycache__")):
         shutil.rmtree(path, ignore_errors=True)
