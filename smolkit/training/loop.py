@@ -38,8 +38,9 @@ from smolkit.training.ema import Ema
 from smolkit.training.sampler import Sampler, generator
 from smolkit.training.schedule import learning_rate, steps_that_fit
 
-REHEARSAL_STEPS = 20               # timed before the number of steps is fixed
-LATE = 1.05                        # a plan that runs 5 % over its budget is shortened
+SETTLE_STEPS = 5                   # the first steps are slow (memory, caches): they say nothing of the pace
+REHEARSAL_STEPS = 20               # timed before the number of steps is planned, and between two looks at it
+LATE = 1.05                        # a plan that is off by less than 5 % stands
 
 
 class Learner(Protocol):
@@ -119,7 +120,7 @@ class _Run:
         self.curve = LossCurve(self.out_dir / "loss.csv")
         self.step, self.total_steps, self.threads = 0, config.steps, config.threads or 1
         self.start_s = self.saved_s = self.clock.now_s()
-        self.planned_at = self.start_s, 0
+        self.first_step, self.paced_from = 0, (self.start_s, 0)
         self.latest: dict[str, float] = {}
 
     def resume(self) -> None:
@@ -129,12 +130,13 @@ class _Run:
         if not found:
             write_atomically(note, self.config.to_json())
             self.threads = self.config.threads or fastest_threads(self.learner, self.config)
+            self.start_s = self.saved_s = self.clock.now_s()
             return
         _check_same_config(note, self.config)
         state = load_checkpoint(found[-1], self.model, self.ema, self.optimizer)
         self.step, self.total_steps, self.threads = state.step, state.total_steps, state.threads
         self.start_s = self.clock.now_s() - state.elapsed_s
-        self.planned_at = self.clock.now_s(), self.step
+        self.first_step, self.paced_from = self.step, (self.clock.now_s(), self.step)
         self.curve.cut(self.step)
 
     def advance(self) -> None:
@@ -156,23 +158,31 @@ class _Run:
         if not all(value == value and abs(value) < 1e12 for value in losses.values()):
             raise SmolkitError("SK605", "a finite loss", f"{losses} at step {self.step}",
                                "a learning rate too large, or broken numbers in the dataset",
-                               "smolkit check dataset, then a smaller learning_rate")
+                               "look for nan in smolkit.data.reader.Dataset(folder).columns, then try a smaller learning_rate")
         self.latest = losses
         self.curve.add(self.step, losses, self.clock.now_s() - self.start_s)
         self.step += 1
         self._plan()
 
     def _plan(self) -> None:
-        """Fixes the number of steps once the pace is known; later only shortens it, never in secret."""
-        since_s, since_step = self.planned_at
-        now_s, done = self.clock.now_s(), self.step - since_step
-        if self.config.max_minutes is None or done < REHEARSAL_STEPS or done % REHEARSAL_STEPS:
+        """Fits the number of steps to the time budget, where there is one, whenever the pace has changed."""
+        done = self.step - self.first_step
+        if done <= SETTLE_STEPS:
+            self.paced_from = self.clock.now_s(), self.step
+        if self.config.max_minutes is None or done == 0 or done % REHEARSAL_STEPS:
             return
-        fitting = steps_that_fit(self.step, now_s - self.start_s, (now_s - since_s) / done, self.config.steps,
+        fitting = steps_that_fit(self.step, self.clock.now_s() - self.start_s, self._step_s(), self.config.steps,
                                  self.config.max_minutes)
         left, left_fitting = self.total_steps - self.step, fitting - self.step
-        if left > LATE * left_fitting + 1:
+        if left > LATE * left_fitting + 1 or left_fitting > LATE * left + 1:
             self.total_steps = fitting
+
+    def _step_s(self) -> float:
+        """Seconds a step takes in this sitting, without the first few."""
+        since_s, since_step = self.paced_from
+        if self.step == since_step:
+            return (self.clock.now_s() - self.start_s) / max(1, self.step)
+        return (self.clock.now_s() - since_s) / (self.step - since_step)
 
     def checkpoint_due(self) -> bool:
         return self.clock.now_s() - self.saved_s >= self.config.checkpoint_every_s
@@ -190,7 +200,7 @@ class _Run:
 
     def progress(self) -> Progress:
         elapsed_s = self.clock.now_s() - self.start_s
-        left_s = elapsed_s / max(1, self.step) * (self.total_steps - self.step)
+        left_s = self._step_s() * (self.total_steps - self.step)
         rate = learning_rate(self.step, self.total_steps, self.config)
         return Progress(self.step, self.total_steps, self.latest, rate, elapsed_s, left_s)
 

@@ -44,7 +44,7 @@ class Samples:
             raise SmolkitError("SK607", "at least one camera, and as many pictures as states and actions",
                                f"lengths {sorted(lengths)}, cameras {sorted(self.images)}",
                                "a recording that was cut off, or a dataset without pictures",
-                               "smolkit check dataset")
+                               "smolkit.data.reader.Dataset(folder): it names the file that is wrong")
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Samples:

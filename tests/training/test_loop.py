@@ -50,7 +50,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def test_it_learns_and_says_how_far_it_is(tmp_path):
     seen = []
-    result = run(tmp_path, steps=200, progress=seen.append)
+    config = CONFIG.with_changes(steps=200, checkpoint_every_s=1e9)
+    result = train(TinyLearner(), config, tmp_path, progress=seen.append)
     assert result.finished and result.steps == 200
     assert result.loss < 0.2 * seen[0].losses["loss"]
     assert [p.step for p in seen] == list(range(1, 201))
