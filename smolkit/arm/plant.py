@@ -21,7 +21,11 @@ class PlantState:
 
 
 class Plant(Protocol):
-    """Physics of an arm: goals in, positions out. Time moves only by `advance_to`."""
+    """Physics of an arm: goals in, positions out. Time moves only by `advance_to`.
+
+    A plant may offer more: `place(angle_rad (6,))` for `ServoBus.hand_pose`, a hand that moves the limp
+    shafts at once; `tune(gain (6,))`, told the servos' P gains as multiples of 16 when they change.
+    """
 
     def state(self) -> PlantState: ...
 
@@ -29,13 +33,3 @@ class Plant(Protocol):
         """Position goals (6,) rad, torque switches (6,) bool, torque caps (6,) 0..1 of stall."""
 
     def advance_to(self, moment_s: float) -> None: ...
-
-
-class HandledPlant(Plant, Protocol):
-    """A plant that can also be moved by hand while limp, and that feels the servos' gain."""
-
-    def place(self, angle_rad: np.ndarray) -> None:
-        """A hand brings the shafts to (6,) rad at once."""
-
-    def tune(self, gain: np.ndarray) -> None:
-        """P gains (6,) as multiples of 16, the SO-101's usual one. Optional: called only where it exists."""

@@ -82,7 +82,6 @@ MAXIMUM_VELOCITY = Register("Maximum_Velocity_Limit", 84, 1, FACTORY, 71, "0.732
 MAXIMUM_ACCELERATION = Register("Maximum_Acceleration", 85, 1, FACTORY, 254, "100 tick/s2")
 
 TABLE = tuple(entry for entry in list(globals().values()) if isinstance(entry, Register))
-BY_NAME = {register.name: register for register in TABLE}
 EEPROM_BYTES = range(5, 40)
 READ_ONLY_BYTES = frozenset([*range(0, 5), *range(56, 71)])
 TELEMETRY_START, TELEMETRY_BYTES = 56, 15          # position ... current in one transaction
@@ -90,7 +89,6 @@ TELEMETRY_START, TELEMETRY_BYTES = 56, 15          # position ... current in one
 # The error byte of every reply, register 65, and the masks 19 and 20 share these bits.
 ERROR_BITS = {1: "voltage", 2: "angle sensor", 4: "over-temperature", 8: "over-current", 32: "overload"}
 VOLTAGE, ANGLE, HOT, CURRENT, OVERLOAD = ERROR_BITS
-BAUD_CODES = {0: 1_000_000, 1: 500_000, 2: 250_000, 3: 128_000, 4: 115_200, 5: 76_800, 6: 57_600, 7: 38_400}
 
 
 def to_sign_magnitude(value: int, sign_bit: int) -> int:

@@ -17,8 +17,6 @@ that is not exactly vertical. The jaw is cut the same way. Printed parts are hol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from smolkit.arm.joints import to_radians
@@ -149,27 +147,3 @@ def _overlap_when_folded() -> np.ndarray:
 
 
 _FOLDED = _overlap_when_folded()
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The two narrowest places of one pose, with names to print."""
-
-    table_m: float
-    table_part: str
-    gap_m: float
-    gap_parts: str
-
-
-def nearest(angle_rad: np.ndarray) -> Nearest:
-    """One pose (6,) rad -> its lowest part and its narrowest pair.
-
-    >>> nearest(np.zeros(6)).table_part
-    'upper_arm body'
-    """
-    table_m, apart_m = clearances(angle_rad)
-    low, narrow = int(table_m[0].argmin()), int(apart_m[0].argmin())
-    name = [f"{link} {part}" for link, part, *_ in BOXES]
-    first, second = PAIRS[narrow]
-    return Nearest(float(table_m[0, low]), name[_MOVING[low]], float(apart_m[0, narrow]),
-                   f"{name[first]} and {name[second]}")

@@ -28,7 +28,6 @@ from smolkit.arm.joints import GRIPPER, LOWER_DEG, UPPER_DEG, to_radians
 from . import geometry
 from .profiles import Profile
 
-REASONS = ("time", "range", "speed", "ramp", "lead", "tip speed", "table", "self-collision")
 JOINT_DEG = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.1])   # deg of the joint per unit of a border pose
 FULL_RANGE_DEG = np.stack([LOWER_DEG, UPPER_DEG])      # (2, 6)
 ROUNDING_M = 1e-9

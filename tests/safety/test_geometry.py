@@ -77,7 +77,7 @@ def test_ordinary_work_over_the_table_is_free(height_m: float, tilts_deg: tuple[
                     continue
                 for jaw_deg in (0, 20, 45):
                     pose = np.append(there.angle_rad[:5], np.deg2rad(jaw_deg))
-                    assert clear(pose), (x, y, tilt, jaw_deg, geometry.nearest(pose))
+                    assert clear(pose), (x, y, tilt, jaw_deg, geometry.clearances(pose))
                     reached += 1
     assert reached > 12
 
