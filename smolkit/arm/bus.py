@@ -153,7 +153,7 @@ class Bus:
             self.port.is_using = False
         if result != COMM_SUCCESS:
             raise SmolkitError("SK104", "a request to go out", self._sdk.getTxRxResult(result),
-                               "the port is blocked or the packet is too long", "smolkit doctor")
+                               "the port is blocked or the packet is too long", "smolkit doctor PORT")
 
     def _require_open(self) -> None:
         if not self.port.is_open:
@@ -231,7 +231,7 @@ def _silent(ids: tuple[int, ...], found: Mapping[int, Reply]) -> SmolkitError:
     cause = (f"the cable between {before} and servo {first} is loose" if len(missing) < 6
              else "the arm has no power or the board is not an arm's")
     return SmolkitError("SK101", f"an answer from servos {', '.join(map(_name, ids))}",
-                        f"nothing from {', '.join(map(_name, missing))}", cause, "smolkit doctor")
+                        f"nothing from {', '.join(map(_name, missing))}", cause, "smolkit doctor PORT")
 
 
 def _corrupt(ids: tuple[int, ...], found: Mapping[int, Reply], junk: bytes) -> SmolkitError:
@@ -241,7 +241,7 @@ def _corrupt(ids: tuple[int, ...], found: Mapping[int, Reply], junk: bytes) -> S
     return SmolkitError("SK104", f"a valid answer from servos {', '.join(map(_name, missing))}",
                         f"{len(junk)} bytes that are none: {junk[:16].hex(' ')}",
                         "a loose plug, two servos with one id, or a second program on the port",
-                        "check the plugs, then run: smolkit doctor")
+                        "check the plugs, then run: smolkit doctor PORT")
 
 
 def _has_rubbish(data: bytes) -> bool:

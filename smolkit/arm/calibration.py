@@ -166,7 +166,7 @@ class Calibration:
         except (OSError, ValueError) as error:
             raise SmolkitError("SK120", f"a calibration file at {path}", f"{type(error).__name__}: {error}",
                                "the arm was never calibrated on this computer, or the file is damaged",
-                               "smolkit calibrate") from error
+                               "smolkit calibrate PORT --out FILE") from error
         calibration = Calibration.from_dict(table)
         calibration.check_sweep()
         return calibration
@@ -180,12 +180,12 @@ class Calibration:
                 raise SmolkitError(
                     "SK122", f"{joint.name} swept over about {expected:.0f} ticks", f"{span} ticks",
                     "the joint was not moved from stop to stop while its range was recorded",
-                    "smolkit calibrate")
+                    "smolkit calibrate PORT --out FILE")
 
 
 def wrong(expected: str, found: str, cause: str) -> SmolkitError:
     """SK121: a calibration that cannot be this arm's."""
-    return SmolkitError("SK121", f"in the calibration: {expected}", found, cause, "smolkit calibrate")
+    return SmolkitError("SK121", f"in the calibration: {expected}", found, cause, "smolkit calibrate PORT --out FILE")
 
 
 def _motor(name: str, entry: Any) -> MotorCalibration:

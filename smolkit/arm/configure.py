@@ -55,7 +55,7 @@ def require_servos(bus: Bus, ids: Iterable[int]) -> None:
     if missing:
         names = ", ".join(f"{i} ({joint_name(i)})" for i in missing)
         raise SmolkitError("SK101", "six servos that answer, ids 1 to 6", f"nothing from {names}",
-                           broken_cable(missing), "check plugs and supply, then run: smolkit doctor")
+                           broken_cable(missing), "check plugs and supply, then run: smolkit doctor PORT")
     for servo_id in ids:
         model = bus.read(servo_id, registers.MODEL_NUMBER)
         if model != registers.MODEL_STS3215:
@@ -104,14 +104,14 @@ def check_voltage(bus: Bus, ids: Iterable[int]) -> None:
                            f" {most[servo_id] / 10:.1f} V", f"{volts[servo_id] / 10:.1f} V", cause, step)
 
 
-def unprotected(bus: Bus, servo_id: int) -> list[str]:
+def unprotected(bus: Bus, servo_id: int) -> dict[Register, int]:
     """Protection registers of one servo that are switched off; some are sold that way."""
     found = {r: bus.read(servo_id, r) for r in (
         registers.UNLOADING_CONDITION, registers.PROTECTION_CURRENT, registers.OVERLOAD_TORQUE,
         registers.PROTECTION_TIME, registers.MAX_TEMPERATURE_LIMIT)}
     good = {registers.UNLOADING_CONDITION: found[registers.UNLOADING_CONDITION] & CUTS == CUTS,
             registers.MAX_TEMPERATURE_LIMIT: found[registers.MAX_TEMPERATURE_LIMIT] <= 80}
-    return [f"{r.name} = {value}" for r, value in found.items() if not good.get(r, value > 0)]
+    return {r: value for r, value in found.items() if not good.get(r, value > 0)}
 
 
 def check_protection(bus: Bus, ids: Iterable[int]) -> None:
@@ -120,8 +120,14 @@ def check_protection(bus: Bus, ids: Iterable[int]) -> None:
         off = unprotected(bus, servo_id)
         if off:
             raise SmolkitError("SK111", f"servo {servo_id} ({joint_name(servo_id)}) with its protections on",
-                               ", ".join(off), "some servos are sold with protections switched off",
-                               "smolkit setup-motors")
+                               ", ".join(f"{r.name} = {value}" for r, value in off.items()),
+                               "some servos are sold with protections switched off",
+                               f"bus.write_eeprom({servo_id}, {{{', '.join(map(_usual, off))}}})")
+
+
+def _usual(register: Register) -> str:
+    """The factory's value as one writes it in Python: `registers.OVERLOAD_TORQUE: 80`."""
+    return f"registers.{register.name.upper()}: {register.default}"
 
 
 def calibration_differences(bus: Bus, calibration: Calibration) -> list[str]:
@@ -146,7 +152,7 @@ def check_calibration(bus: Bus, calibration: Calibration) -> None:
     if differences:
         raise SmolkitError("SK109", "servos and calibration file to agree", "; ".join(differences),
                            "this is another arm's file, or the arm was calibrated elsewhere since",
-                           "choose the right file, or run: smolkit calibrate")
+                           "choose the right file, or run: smolkit calibrate PORT --out FILE")
 
 
 def write_calibration(bus: Bus, calibration: Calibration) -> dict[int, tuple[Register, ...]]:
@@ -162,7 +168,7 @@ def require_limp(bus: Bus, ids: Iterable[int]) -> None:
     if on:
         raise SmolkitError("SK112", "all torque off before settings change", f"torque on in servos {on}",
                            "an earlier program ended without releasing the arm",
-                           "hold the arm, then run: smolkit stop")
+                           "hold the arm, then switch its supply off and on; or smolkit.arm.torque.release(bus, ids)")
 
 
 def configure(bus: Bus, ids: Iterable[int]) -> dict[int, tuple[Register, ...]]:

@@ -106,7 +106,7 @@ class SafePort(PortHandler):
             raise SmolkitError(
                 "SK106", f"an open connection on {self.port_name}", f"{type(error).__name__}: {error}",
                 "the USB cable or the board's supply was pulled; torque may still be on",
-                "plug it in again, then run: smolkit doctor") from error
+                "plug it in again, then run: smolkit doctor PORT") from error
 
     def clearPort(self) -> None:
         with self.wire():

@@ -83,7 +83,7 @@ def require_inside(bus: Bus, calibration: Calibration) -> None:
                 "SK133", f"{joint_name(motor.id)} within its calibrated {motor.range_min}..{motor.range_max}",
                 f"at tick {present[motor.id]}: switched on, it would drive to the edge by itself",
                 "the joint was pushed past its stop, or the calibration is wrong",
-                "move the joint to its middle by hand; if it stays red: smolkit calibrate")
+                "move the joint to its middle by hand; if it stays red: smolkit calibrate PORT --out FILE")
 
 
 def _write_verified(bus: Bus, register: registers.Register, values: Mapping[int, int]) -> None:
@@ -97,7 +97,7 @@ def _write_verified(bus: Bus, register: registers.Register, values: Mapping[int,
     wrong = {i: found[i] for i in values if found[i] != values[i]}
     raise SmolkitError("SK134", f"{register.name} to be accepted by all servos", f"refused: {wrong}",
                        "a fault latched in a servo, or a second program on the port",
-                       "power the arm off and on, then run: smolkit doctor")
+                       "power the arm off and on, then run: smolkit doctor PORT")
 
 
 def release(bus: Bus, ids: tuple[int, ...]) -> None:

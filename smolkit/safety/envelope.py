@@ -149,7 +149,7 @@ class Envelope:
             last = self._log[-1].reasons[0]
             raise SmolkitError("SK302", "usable actions", f"{self._bad_in_a_row} unusable in a row: {last}",
                                "a policy that diverged, a dead normaliser, or a servo that reads wrong",
-                               "hold, look at the actions and `smolkit doctor`, then energize again")
+                               "look at the actions; then `smolkit doctor PORT`, and energize again")
 
     def _vector(self, value: np.ndarray, what: str) -> np.ndarray:
         found = _six_numbers(value)
@@ -173,7 +173,7 @@ class Envelope:
         raise SmolkitError("SK303", f"an arm within {slack_deg:g} deg of its calibrated range",
                            np.array2string(present, precision=1),
                            "the calibration belongs to another arm, or a servo passed the seam at 4095",
-                           "smolkit calibrate")
+                           "smolkit calibrate PORT --out FILE")
 
 
 def calibrated_range(calibration: Calibration) -> np.ndarray:
@@ -215,4 +215,4 @@ def _checked_range(range_deg: np.ndarray, profile: Profile) -> np.ndarray:
             return found
     raise SmolkitError("SK304", "a calibrated range (2, 6): lowest, highest pose, wider than its margins",
                        np.array2string(found, precision=1),
-                       "a joint was not moved during the calibration's sweep", "smolkit calibrate")
+                       "a joint was not moved during the calibration's sweep", "smolkit calibrate PORT --out FILE")

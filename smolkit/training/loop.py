@@ -158,7 +158,7 @@ class _Run:
         if not all(value == value and abs(value) < 1e12 for value in losses.values()):
             raise SmolkitError("SK605", "a finite loss", f"{losses} at step {self.step}",
                                "a learning rate too large, or broken numbers in the dataset",
-                               "look for nan in smolkit.data.reader.Dataset(folder).columns, then try a smaller learning_rate")
+                               "look for nan in smolkit.data.reader.Dataset(folder).columns, then lower learning_rate")
         self.latest = losses
         self.curve.add(self.step, losses, self.clock.now_s() - self.start_s)
         self.step += 1

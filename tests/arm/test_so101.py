@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from smolkit.arm import fake, registers
+from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.emulator import connect
 from smolkit.arm.joints import from_radians, to_radians
@@ -119,6 +120,12 @@ def test_servos_without_protections_are_refused(register):
     with pytest.raises(SmolkitError, match="SK111") as error:
         SO101(connect(servo_bus), calibration)
     assert f"{register.name} = 0" in error.value.found
+    constant = register.name.upper()
+    assert error.value.next_step == f"bus.write_eeprom(5, {{registers.{constant}: {register.default}}})"
+    assert getattr(registers, constant) is register
+    with Bus(connect(servo_bus)) as bus:
+        bus.write_eeprom(5, {register: register.default})
+    SO101(connect(servo_bus), calibration).close()
 
 
 @pytest.mark.fault(29)
