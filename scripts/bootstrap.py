@@ -60,16 +60,18 @@ def fingerprint() -> str:
 
 
 def check_system_libraries() -> None:
-    """Stops, with one line, for missing libraries that you can install; goes on with a warning otherwise.
+    """Stops, with one line, where nothing can draw and you can mend it; goes on with a warning otherwise.
 
-    SMOLKIT_RENDERER=software says that you want to go on without GL.
+    OpenCV's libraries alone never stop anybody: only USB cameras need them. SMOLKIT_RENDERER=software says
+    that you want to go on without GL.
     """
     needs = system.missing_libraries()
     if not needs:
         return
-    what, command = " and ".join(needs), system.install_command(needs)
-    if system.can_become_root() and os.environ.get("SMOLKIT_RENDERER") != "software":
-        stop(f"no system library for {what}: {command}   (or go on without: SMOLKIT_RENDERER=software)")
+    command = system.install_command(needs)
+    if system.RENDERING in needs and system.can_become_root():
+        stop(f"no system library for {' and '.join(needs)}: {command}   "
+             "(or go on without: SMOLKIT_RENDERER=software)")
     losses = {system.RENDERING: "pictures come from the slow software renderer",
               system.OPENCV: "USB cameras will not open"}
     say(f"WARNING {' and '.join(losses[need] for need in needs)}; what would mend it: {command}")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,41 @@ def test_without_a_known_package_manager_there_is_still_advice(monkeypatch: pyte
 def test_software_renderer_needs_no_gl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMOLKIT_RENDERER", "software")
     assert system.RENDERING not in system.missing_libraries()
+
+
+@pytest.fixture
+def nothing_but(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], bool], None]:
+    """A computer that lacks these needs, and whose user may or may not become root."""
+    def lack(needs: list[str], root: bool) -> None:
+        monkeypatch.setenv("SMOLKIT_RENDERER", "auto")           # so that the test's end restores it
+        monkeypatch.setattr(system, "missing_libraries", lambda: needs)
+        monkeypatch.setattr(system, "can_become_root", lambda: root)
+    return lack
+
+
+@pytest.mark.parametrize("needs", [[system.RENDERING], [system.RENDERING, system.OPENCV]])
+def test_who_can_mend_missing_pictures_is_stopped_in_one_line(
+        needs: list[str], apt: None, nothing_but: Callable[[list[str], bool], None]) -> None:
+    nothing_but(needs, True)
+    with pytest.raises(SystemExit, match=r"^smolkit: no system library .* libegl1 [^\n]*$"):
+        bootstrap.check_system_libraries()
+
+
+@pytest.mark.parametrize(("needs", "root", "renderer", "warning"), [
+    ([], True, "auto", ""),
+    ([system.OPENCV], True, "auto", "USB cameras will not open"),
+    ([system.OPENCV], False, "auto", "USB cameras will not open"),
+    ([system.RENDERING], False, "software", "slow software renderer"),
+    ([system.RENDERING, system.OPENCV], False, "software", "libegl1 libgl1-mesa-dri libgl1"),
+])
+def test_who_can_do_without_goes_on(needs: list[str], root: bool, renderer: str, warning: str, apt: None,
+                                    nothing_but: Callable[[list[str], bool], None],
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    nothing_but(needs, root)
+    bootstrap.check_system_libraries()
+    told = capsys.readouterr().out
+    assert os.environ["SMOLKIT_RENDERER"] == renderer
+    assert (warning in told and "WARNING" in told) if warning else not told
 
 
 def test_a_library_that_is_not_there_does_not_load() -> None:
