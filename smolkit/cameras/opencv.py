@@ -9,6 +9,8 @@ already refuses to deliver anything but a fresh picture of the promised size.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from smolkit.cameras.camera import CameraRole, Frame
 from smolkit.clock import Clock
 from smolkit.report import SmolkitError
@@ -17,12 +19,12 @@ from smolkit.report import SmolkitError
 class OpenCVCamera:
     """Device number, device path or file name; delivers frames of the role's size.
 
-    Errors: SK201 where the device does not open, SK202 where it delivers no or another picture.
+    Errors: SK201 where the device does not open, SK202 where it delivers no or another picture, SK203 where
+    OpenCV cannot be loaded.
     """
 
     def __init__(self, device: int | str, role: CameraRole, clock: Clock):
-        import cv2  # here, not above: it needs libGL, which a headless machine may lack
-
+        cv2 = _opencv()
         self._cv2, self._device, self.role, self._clock = cv2, device, role, clock
         self._capture = cv2.VideoCapture(device)
         if not self._capture.isOpened():
@@ -50,3 +52,14 @@ class OpenCVCamera:
     def close(self) -> None:
         """Frees the device."""
         self._capture.release()
+
+
+def _opencv() -> ModuleType:
+    """OpenCV, loaded late: it needs libGL and GLib, which a machine without a screen may lack."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise SmolkitError("SK203", "OpenCV, to read a USB camera", str(error),
+                           "the system has no libGL or GLib, which OpenCV's wheel links",
+                           "Debian, Ubuntu: sudo apt-get install -y libgl1 libglib2.0-0") from error
+    return cv2

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,9 @@ from smolkit.cameras.opencv import OpenCVCamera
 from smolkit.clock import SteppedClock
 from smolkit.data.video import VideoEncoder
 from smolkit.report import SmolkitError
+
+pytest.importorskip("cv2", reason="OpenCV needs libGL and GLib: apt-get install libgl1 libglib2.0-0",
+                    exc_type=ImportError)
 
 
 @pytest.fixture
@@ -40,3 +45,11 @@ def test_another_size_is_refused(film):
 def test_a_missing_camera_is_explained(tmp_path):
     with pytest.raises(SmolkitError, match="SK201"):
         OpenCVCamera(str(tmp_path / "video9"), CameraRole("front", 48, 64, fps=10), SteppedClock())
+
+
+def test_opencv_that_does_not_load_is_explained(tmp_path, monkeypatch):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SmolkitError, match="SK203(.|\n)*libGL"):
+        OpenCVCamera(0, CameraRole("front", 48, 64, fps=10), SteppedClock())
