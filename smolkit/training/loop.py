@@ -40,6 +40,7 @@ from smolkit.training.schedule import learning_rate, steps_that_fit
 
 SETTLE_STEPS = 5                   # the first steps are slow (memory, caches): they say nothing of the pace
 REHEARSAL_STEPS = 20               # timed before the number of steps is planned, and between two looks at it
+WORTH = 1.1                        # fewer threads win if they cost less than 10 %: the core is free for others
 LATE = 1.05                        # a plan that is off by less than 5 % stands
 
 
@@ -237,7 +238,7 @@ def fastest_threads(learner: Learner, config: TrainConfig) -> int:
     with torch.random.fork_rng(devices=[]):
         seconds = {count: _seconds_a_step(learner, indices, count)
                    for count in sorted({1, max(1, cores // 2), cores})}
-    return min(seconds, key=seconds.get)
+    return min(count for count, s in seconds.items() if s < WORTH * min(seconds.values()))
 
 
 def _seconds_a_step(learner: Learner, indices: Tensor, threads: int, tries: int = 3) -> float:
