@@ -80,7 +80,7 @@ class OpenGuard:
         self.admitted += 1
         return np.clip(np.where(np.isfinite(goal_deg), goal_deg, present_deg), LOWER_DEG, UPPER_DEG)
 
-    def reset(self) -> None:
+    def reset(self, holding_deg=None) -> None:
         self.resets += 1
 
 

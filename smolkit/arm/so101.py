@@ -60,8 +60,8 @@ class Guard(Protocol):
     def admit(self, goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float) -> np.ndarray:
         """Goal (6,) wanted, present (6,), seconds since the last goal -> goal (6,) that may be sent."""
 
-    def reset(self) -> None:
-        """The next command is a first action."""
+    def reset(self, holding_deg: np.ndarray | None = None) -> None:
+        """The next command is a first action; `holding_deg` (6,) is the goal that the servos hold."""
 
 
 class SO101:
@@ -194,7 +194,8 @@ class SO101:
         """Admits goals, unless somebody pressed stop between the last step of the growing and now."""
         with self._moving:
             torque.require_wanted(self.energized)
-            self.guard.reset()
+            held = self._bus.sync_read(registers.GOAL_POSITION, self.calibration.ids)
+            self.guard.reset(self.calibration.to_pos(np.array(list(held.values()), float)))
             self._commanded_s = self.clock.now_s()
             self.read_positions()
             self.ready = True

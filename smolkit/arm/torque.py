@@ -20,6 +20,7 @@ from smolkit.report import SmolkitError
 START_CAP = 100                                    # 0.1 %: a tenth of stall can push nobody
 RAMP_STEPS = 10
 HOLDING_TICKS = 34                                 # 3 deg: as far as a servo that holds may sag
+SUNK_TICKS = 23                                    # 2 deg: less is a servo's ordinary sag under load
 TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
 ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
 TRIES = 3
@@ -44,10 +45,20 @@ def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, in
     for step in range(1, RAMP_STEPS + 1):
         clock.sleep_until(begin_s + ramp_s * step / RAMP_STEPS)
         require_wanted(wanted())
+        _follow_down(bus, tuple(caps))
         part = step / RAMP_STEPS
         bus.sync_write(registers.TORQUE_LIMIT,
                        {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
     _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
+
+
+def _follow_down(bus: Bus, ids: tuple[int, ...]) -> None:
+    """A raised arm sinks while its torque is low: its goal sinks along, or it would spring back up later."""
+    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    goal = bus.sync_read(registers.GOAL_POSITION, ids)
+    sunk = {i: present[i] for i in ids if abs(goal[i] - present[i]) > SUNK_TICKS}
+    if sunk:
+        bus.sync_write(registers.GOAL_POSITION, sunk)
 
 
 def require_wanted(wanted: bool) -> None:

@@ -95,9 +95,18 @@ class Envelope:
         self._worst_deg: dict[str, float] = {}
         self._log: deque[Clip] = deque(maxlen=LOG_LENGTH)
 
-    def reset(self) -> None:
-        """The next action is a first action, and a latched stop is re-armed. Counts and log stay."""
-        self._memory, self._bad_in_a_row = None, 0
+    def reset(self, holding_deg: np.ndarray | None = None) -> None:
+        """The next action is a first action, and a latched stop is re-armed. Counts and log stay.
+
+        holding_deg (6,): the goal that the servos hold now, else the last admitted one. Under its weight an
+        arm stands a degree or two below that; a first step counted from where it stands would let it drop
+        by as much again.
+        """
+        if holding_deg is not None:
+            self._memory = begin(self._vector(holding_deg, "held goal"))
+        elif self._memory is not None:
+            self._memory = begin(self._memory.goal_deg)
+        self._bad_in_a_row = 0
 
     def admit(self, goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float) -> np.ndarray:
         """What may be sent (6,) for the wished goal (6,), the measured pose (6,) and the time since the last.

@@ -77,7 +77,8 @@ def limit(goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float, profile: P
 
     goal_deg, present_deg (6,): border poses; dt_s: time since the last action; range_deg (2, 6): calibrated.
     """
-    period_s = min(dt_s, profile.longest_period_s) if dt_s > 0 else 0.0     # NaN gives 0 too
+    rested = memory.fresh or dt_s > profile.pause_s
+    period_s = min(dt_s, profile.first_period_s if rested else profile.longest_period_s) if dt_s > 0 else 0.0
     lowest, highest = inner_range(range_deg, profile)
     wish = np.clip(goal_deg, lowest, highest)
     memory = _ramp(memory, wish, dt_s, profile)

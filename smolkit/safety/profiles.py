@@ -51,6 +51,7 @@ class Profile:
     apart_m: float = 0.003
     # A late cycle earns no larger step than this: a loop that slipped must not leap. 10 Hz fits, with jitter.
     longest_period_s: float = 0.15
+    first_period_s: float = 1 / 30  # a first action, however long the arm stood still, earns an ordinary step
     pause_s: float = 0.5           # silence after which the next action counts as a first one
     # An encoder further outside the calibrated range than this is a wrong calibration, not a pose.
     plausible_deg: float = 15.0
@@ -71,7 +72,9 @@ class Profile:
 # demonstration: joints of real demonstrations move at 130-350 deg/s, in the wrist and gripper foremost, and
 #   240 is what the servo reaches under load. The tip limit keeps what matters to bystanders in hand: at
 #   0.6 m/s it travels 12 cm in those 0.2 s, a cube is carried across the workspace in half a second, and
-#   the arm's energy is a sixteenth of that at 2.4 m/s, where the servos alone would stop.
+#   the arm's energy is a sixteenth of that at 2.4 m/s, where the servos alone would stop. A servo at its
+#   torque cap can fall behind the others then, and a finger brush the table: for people who lead the arm
+#   and watch it, not for policies.
 PROFILES = {p.name: p for p in (
     Profile("beginner", joint_speed_deg_s=30.0, tip_speed_m_s=0.10, max_lead_deg=12.0),
     Profile("standard", joint_speed_deg_s=90.0, tip_speed_m_s=0.25, max_lead_deg=20.0),

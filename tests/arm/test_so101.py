@@ -154,7 +154,7 @@ class Recorder:
         self.asked.append((goal_deg, present_deg, dt_s))
         return self.admits
 
-    def reset(self):
+    def reset(self, holding_deg=None):
         self.resets += 1
 
 

