@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,6 +75,30 @@ class Bars:
         self._bars.stop()
 
 
+class Lines:
+    """The same for a log, where nothing can fill up: a line when a stage begins, ends, or takes long."""
+
+    def __init__(self, every_s: float = 20.0):
+        self._every_s, self._said_s, self._began_s = every_s, 0.0, 0.0
+
+    def __call__(self, stage: str, done: int, total: int, text: str) -> None:
+        now_s = time.monotonic()
+        if text == "begins":
+            self._began_s = now_s
+            return
+        finished = text in ("done", "red")
+        if finished or now_s - self._said_s > self._every_s:
+            self._said_s = now_s
+            note = text if finished else f"{done} of {total}, {text}"
+            say(f"{now_s - self._began_s:6.0f} s  {STAGES[stage]}: {note}")
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to stop."""
+
+
 @command
 def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an earlier tour")] = Path("outputs/tour"),
          quick: Annotated[bool, typer.Option(help="seconds of learning: proves the stages, not the policy")] = False,
@@ -82,8 +107,8 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
     from smolkit.tour.run import run_tour
     from smolkit.tour.settings import TourSettings
     from smolkit.tour.settings import quick as quick_settings
-    with Bars() as bars:
-        finished = run_tour(out, quick_settings() if quick else TourSettings(), bars)
+    with (Bars() if Console().is_terminal else Lines()) as progress:
+        finished = run_tour(out, quick_settings() if quick else TourSettings(), progress)
     content = finished.summary()
     say(f"\nworked in {content['success_rate']:.0%} of {content['trials']} unseen scenes (95 % interval "
         f"{content['wilson_low']:.0%} to {content['wilson_high']:.0%}), {content['total_seconds'] / 60:.1f} minutes"

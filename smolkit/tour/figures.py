@@ -48,15 +48,19 @@ def contact_sheet(pictures: list[np.ndarray], columns: int = 6) -> Figure:
 
 def coverage(demo_xy_m: np.ndarray, trial_xy_m: np.ndarray, success: np.ndarray) -> Figure:
     """Where the cube lay: demonstrations (N, 2), trials (M, 2) with success (M,) bool. Metres."""
-    fig, ax = figure(width=4.6, height=3.8)
+    fig, ax = figure(width=5.6, height=4.6)
     ax.scatter(*demo_xy_m.T[::-1], s=14, color=QUIET, label=f"{len(demo_xy_m)} demonstrations")
     for verdict, color, marker, word in ((True, GOOD, "o", "worked"), (False, BAD, "X", "failed")):
         chosen = trial_xy_m[success == verdict]
+        if len(chosen) == 0:
+            continue
         ax.scatter(*chosen.T[::-1], s=46, color=color, marker=marker, edgecolor="white",
                    label=f"{len(chosen)} trials {word}")
     ax.invert_xaxis()                                     # y points left, as the arm sees it
     ax.set(xlabel="y, left of the arm (m)", ylabel="x, ahead of the arm (m)", aspect="equal",
-           title="Where the cube lay in demonstrations and trials")
+           title=f"{success.sum()} of {len(success)} trials worked, wherever the cube lay" if success.all() else
+                 f"{success.sum()} of {len(success)} trials worked; look where the others lay")
+    ax.locator_params(axis="x", nbins=4)
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, frameon=False)
     return fig
 

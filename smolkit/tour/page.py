@@ -35,7 +35,7 @@ figure { margin: 0; }
 table { border-collapse: collapse; width: 100%; margin: 12px 0; font-size: 14.5px; }
 th { text-align: left; color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
 td { border-bottom: 1px solid var(--line); } th, td { padding: 5px 10px 5px 0; vertical-align: top; }
-.ok { color: var(--good); } .bad { color: var(--bad); }
+td.ok { color: var(--good); } td.bad { color: var(--bad); }
 .bar { display: flex; height: 30px; border-radius: 6px; overflow: hidden; margin: 16px 0 6px; }
 .bar span { display: block; min-width: 2px; }
 code { background: #eef2f7; padding: 1px 6px; border-radius: 4px; font-size: 14px; }
