@@ -95,3 +95,10 @@ def figure_to_png_base64(fig: Figure, dpi: int = 110) -> str:
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})   # same figure, same bytes
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Shows a figure in a notebook together with its alt text: what a screen reader says."""
+    from IPython.display import display
+    display({"image/png": figure_to_png_base64(figure), "text/plain": alt},
+            metadata={"alt": alt, "image/png": {"alt": alt}}, raw=True)
