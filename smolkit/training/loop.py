@@ -189,12 +189,15 @@ class _Run:
         return self.clock.now_s() - self.saved_s >= self.config.checkpoint_every_s
 
     def save(self) -> None:
-        """Checkpoint, loss curve and policy, each written atomically."""
+        """Loss curve, checkpoint and policy, each written atomically.
+
+        The curve comes first: rows beyond the newest checkpoint are cut on resume, missing ones stay missing.
+        """
         elapsed_s = self.clock.now_s() - self.start_s
         state = TrainState(self.step, self.total_steps, elapsed_s, self.threads)
+        self.curve.write()
         save_checkpoint(self.out_dir, state, self.model, self.ema, self.optimizer,
                         self.config.keep_checkpoints)
-        self.curve.write()
         with averaged(self.model, self.ema):
             self.learner.export(self.out_dir / "policy")
         self.saved_s = self.clock.now_s()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
@@ -78,6 +79,38 @@ def test_kill_9_loses_nothing_but_time(tmp_path):
     run(tmp_path / "whole", steps=120)
     run(tmp_path / "killed", steps=120)
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_the_curve_is_never_behind_its_checkpoint(tmp_path):
+    def check(progress) -> None:
+        assert len(read_curve(tmp_path / "loss.csv")) == progress.step
+
+    class Watched(TinyLearner):
+        def export(self, folder: Path) -> None:
+            newest = int(list_checkpoints(tmp_path)[-1].name[5:])
+            assert len(read_curve(tmp_path / "loss.csv")) >= newest
+            super().export(folder)
+
+    class Killed(Exception):
+        """Stands for a kill while the checkpoint is written."""
+
+    class KilledInCheckpoint(nn.Sequential):
+        armed = False
+
+        def state_dict(self, *args, **kwargs):
+            if self.armed:
+                raise Killed
+            return super().state_dict(*args, **kwargs)
+
+    train(Watched(), CONFIG.with_changes(steps=60), tmp_path, progress=check, stop=StopAfter(3))
+    victim = TinyLearner()
+    victim.module = KilledInCheckpoint(*victim.module)
+    stop = StopAfter(2)
+    with pytest.raises(Killed):
+        train(victim, CONFIG, tmp_path, stop=stop, progress=lambda p: setattr(victim.module, "armed", True))
+    assert list_checkpoints(tmp_path)[-1].name == "step_0000004"
+    assert run(tmp_path).finished
+    assert [row["step"] for row in read_curve(tmp_path / "loss.csv")] == list(range(60))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to its own process")
