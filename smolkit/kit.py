@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from smolkit.sim.bench import Bench
 
 FRONT_AND_WRIST = ("front", "wrist")
+# What a kit file's keys hold where their defaults do not tell.
+KIND = {"port": (str, 'like "/dev/ttyACM0"'), "calibration": (str, 'like "arm.json"'),
+        "cameras": (dict, "like {front = 0, wrist = 1}")}
 
 
 class Kit:
@@ -135,9 +138,11 @@ def _check_keys(path: Path, table: dict[str, Any], make: Callable[..., Kit]) -> 
     if missing or set(table) - set(known):
         raise _bad_kit_file(path, f"missing: {missing}, unknown: {sorted(set(table) - set(known))}")
     for name, value in table.items():
-        default = known[name].default
-        if isinstance(default, (str, int, bool)) and type(value) is not type(default):
-            raise _bad_kit_file(path, f"{name} = {value!r}, where a value like {default!r} belongs")
+        kind, words = KIND.get(name, (type(known[name].default), f"like {known[name].default!r}"))
+        if type(value) is not kind or (kind is int and value < (0 if name == "seed" else 1)):
+            raise _bad_kit_file(path, f"{name} = {value!r}, where a value {words} belongs")
+    if not all(isinstance(device, (int, str)) for device in table.get("cameras", {}).values()):
+        raise _bad_kit_file(path, f"cameras = {table['cameras']!r}, where numbers or paths of devices belong")
 
 
 def _bad_kit_file(path: Path, found: str) -> SmolkitError:

@@ -54,7 +54,9 @@ def test_a_kit_file_opens_the_same_kit(tmp_path):
 
 
 @pytest.mark.parametrize("text", [
-    'lane = "moon"', 'lane = "sim"\nseed = "x"',
+    'lane = "moon"', 'lane = "sim"\ncalibration = 5', 'lane = "sim"\nseed = -1', 'lane = "sim"\nimage_px = 0',
+    'lane = "real"\nport = 5\ncalibration = "a.json"\ncameras = {}',
+    'lane = "real"\nport = "x"\ncalibration = "a.json"\ncameras = {front = 1.5}', 'lane = "sim"\nseed = "x"',
     'lane = "sim"\nimage_px = "64"', 'lane = "sim"\nspeed = 9', "lane = ", 'lane = "real"'])
 def test_a_bad_kit_file_is_explained(tmp_path, text):
     path = tmp_path / "kit.toml"

@@ -10,6 +10,7 @@ stopped, and a finished one can be read again by anybody.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,17 +50,19 @@ def summarize(trials: list[Trial]) -> Summary:
 
 
 def read_trials(path: Path) -> list[Trial]:
-    """The trials of a file, in order; a file that does not exist yet holds none."""
+    """The trials of a file, in order; a file that does not exist yet holds none.
+
+    A last line without an end was being written when the program was killed: that trial does not count.
+    """
     if not path.exists():
         return []
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def run_trials(work: Callable[[int], Trial], seeds: list[int], path: Path,
                workers: int) -> Iterator[Trial]:
     """Runs the seeds that the file does not hold yet; yields every trial, old ones first."""
-    _drop_half_line(path)
     known = {trial.seed: trial for trial in read_trials(path)}
     yield from (known[seed] for seed in seeds if seed in known)
     for _, trial in ordered_map(work, [s for s in seeds if s not in known], workers):
@@ -70,14 +73,15 @@ def run_trials(work: Callable[[int], Trial], seeds: list[int], path: Path,
 def append_trial(path: Path, trial: Trial) -> None:
     """Adds one line; makes the folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_half_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(trial)) + "\n")
 
 
 def _drop_half_line(path: Path) -> None:
-    """A kill in the middle of a write leaves a line without an end: that trial runs again."""
-    if path.exists() and not (text := path.read_text()).endswith("\n"):
-        path.write_text(text[:text.rfind("\n") + 1])
+    """Cuts a line without an end, so that the next one begins on a line of its own."""
+    if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
 
 
 def _parse(path: Path, number: int, line: str) -> Trial:

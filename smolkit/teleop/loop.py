@@ -19,6 +19,7 @@ import numpy as np
 
 from smolkit.cameras.camera import Observation
 from smolkit.clock import Clock
+from smolkit.report import SmolkitError
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,15 @@ class Rig(Protocol):
 Actor = Callable[[Observation], Decision]
 
 
+def _check(decision: Decision) -> None:
+    """A whole chunk or a batch instead of one goal would be broadcast into nonsense."""
+    shape = np.shape(decision.goal_deg)
+    if shape != (6,):
+        raise SmolkitError("SK301", "one goal of six numbers, body joints in deg and the gripper in %",
+                           f"shape {shape}", "a whole chunk (T, 6) or a batch (1, 6) was handed over",
+                           "hand over one row at a time; ChunkActor does")
+
+
 def interpolate(start_deg: np.ndarray, goal_deg: np.ndarray, parts: int) -> np.ndarray:
     """Straight line in joint space, (6,) -> (6,), as `parts` goals (parts, 6); the last is the goal."""
     fraction = np.arange(1, parts + 1)[:, None] / parts            # (parts, 1)
@@ -97,6 +107,7 @@ def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
             begin_s = rig.clock.now_s()
         if index == 0:                     # opening a renderer or a network is not the episode's time
             end_s = begin_s + seconds - period_s / 2
+        _check(decision)
         goals = interpolate(observation.state_deg if previous_deg is None else previous_deg,
                             decision.goal_deg, pace.parts)
         for part, goal_deg in enumerate(goals, start=1):

@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from smolkit.report import SmolkitError
 from smolkit.tour.settings import TourSettings
 
-FILE = "tour.json"
+FILE, DRAFT = "tour.json", "draft.tmp"
 
 
 class Journal:
@@ -36,14 +37,13 @@ class Journal:
         `keep_finished` takes up a finished tour, too. An earlier tour is moved aside, never deleted; a
         folder with anything else in it is refused (SK803).
         """
-        saved = _read(folder / FILE)
-        wanted = asdict(settings)
+        saved, wanted = _read(folder / FILE), _compared(asdict(settings))
         unfinished = saved is not None and "report" not in saved["stages"]
-        if saved is not None and saved["settings"] == wanted and (keep_finished or unfinished):
+        if saved is not None and _compared(saved["settings"]) == wanted and (keep_finished or unfinished):
             return cls(folder, settings, saved["stages"])
         if (folder / FILE).exists():
             folder.rename(_free_name(folder.resolve()))
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and any(path.name != DRAFT for path in folder.iterdir()):
             raise SmolkitError("SK803", f"an empty folder, or one with an earlier tour, at {folder}", "other files",
                                "the folder belongs to something else", "choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,12 +71,13 @@ class Journal:
         if self.done(name):
             return self.result(name)
         spent_file = self.folder / f".{name}.seconds"
-        spent_s = float(spent_file.read_text()) if spent_file.exists() else 0.0
+        spent_s = _seconds(spent_file)
         start_s = time.monotonic()
         try:
             result = work()
         except BaseException:
-            spent_file.write_text(str(spent_s + time.monotonic() - start_s))
+            with suppress(OSError):                     # the disk may be what failed
+                spent_file.write_text(str(spent_s + time.monotonic() - start_s))
             raise
         seconds = spent_s + time.monotonic() - start_s
         self._stages[name] = {"seconds": seconds, "ok": bool(result.get("ok", True)), "result": result}
@@ -90,9 +91,22 @@ class Journal:
 
 def write_json(path: Path, content: dict) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(DRAFT)
     temporary.write_text(json.dumps(content, indent=2))
     temporary.replace(path)
+
+
+def _compared(settings: dict) -> dict:
+    """What makes a tour the same tour: everything but how many processes work on it."""
+    return {name: value for name, value in settings.items() if name != "workers"}
+
+
+def _seconds(path: Path) -> float:
+    """Time noted by an interrupted sitting; a note that a full disk cut off counts as none."""
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _read(path: Path) -> dict | None:

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from smolkit.cameras.camera import Observation
 from smolkit.clock import SteppedClock
+from smolkit.report import SmolkitError
 from smolkit.teleop.loop import Decision, Pace, run_episode
 
 
@@ -50,6 +52,14 @@ def test_a_slow_decision_slows_the_arm_and_makes_no_burst():
     gaps_s = np.diff([moment for moment, _ in rig.sent])
     assert gaps_s.min() > 0.03                                         # never two goals at once
     assert len(steps) == 5 and rig.clock.now_s() <= 0.15 + 1.0 + 0.15   # first look, episode, late step
+
+
+@pytest.mark.parametrize("shape", [(5,), (16, 6), (1, 6)])
+def test_anything_but_one_goal_is_refused_before_it_is_sent(shape):
+    rig = PerfectRig()
+    with pytest.raises(SmolkitError, match="SK301"):
+        next(run_episode(rig, lambda seen: Decision(np.zeros(shape)), seconds=1.0))
+    assert not rig.sent
 
 
 def test_an_episode_ends_when_it_is_finished():

@@ -28,6 +28,21 @@ def test_an_interrupted_stage_runs_again_and_its_time_is_not_lost(tmp_path):
     assert journal.stages()[0]["seconds"] >= 100
 
 
+def test_what_a_full_disk_cut_off_does_not_stop_the_next_sitting(tmp_path):
+    folder = tmp_path / "tour"
+    folder.mkdir()
+    (folder / "draft.tmp").write_text("{")                             # the journal's first write failed
+    journal = Journal.open(folder, TourSettings())
+    (folder / ".record.seconds").write_text("")                        # and later the note of the time
+    journal.stage("record", dict)
+    assert 0 <= journal.stages()[0]["seconds"] < 10
+
+
+def test_another_number_of_cores_continues_the_same_tour(tmp_path):
+    Journal.open(tmp_path / "tour", TourSettings(workers=2)).stage("check", dict)
+    assert Journal.open(tmp_path / "tour", TourSettings(workers=7)).done("check")
+
+
 def test_other_settings_and_finished_tours_are_moved_aside(tmp_path):
     folder = tmp_path / "tour"
     Journal.open(folder, TourSettings()).stage("report", lambda: {"mark": 1})
