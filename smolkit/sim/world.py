@@ -27,7 +27,7 @@ from smolkit.arm.joints import GRIPPER, to_radians
 from smolkit.arm.kinematics import LINKS
 from smolkit.arm.plant import PlantState
 from smolkit.report import SmolkitError
-from smolkit.sim.arm_model import STALL_NM
+from smolkit.sim.arm_model import KP, STALL_NM
 from smolkit.sim.furnish import furnish
 from smolkit.sim.render import Renderer, open_renderer
 from smolkit.sim.room_model import STEP_S, compile_model
@@ -46,6 +46,7 @@ class Snapshot:
     scene: Scene
     state: np.ndarray                                        # mujoco's integration state
     force_range: np.ndarray                                  # (6, 2) N m
+    gain: np.ndarray                                         # (6,) the servos' P as multiples of 16
     steps: int
 
 
@@ -57,18 +58,23 @@ class World:
         self._renderer, self._owns_renderer = renderer, renderer is None
         self._start_s = start_s
         self._cubes = -1
+        self._gain = np.ones(6)                              # P as multiples of 16
         self.reset(Scene() if scene is None else scene)
 
     # --- the scene ---------------------------------------------------------------------------------------
 
     def reset(self, scene: Scene | None = None) -> None:
-        """Lays out `scene` (the same one when None): arm at its start pose, everything at rest, time zero."""
+        """Lays out `scene` (the same one when None): arm at its start pose, everything at rest, time zero.
+
+        The servos keep the P gain that `tune` gave them, as real ones do when the table is laid anew.
+        """
         with self._lock:
             self.scene = self.scene if scene is None else scene
             if len(self.scene.cubes) != self._cubes:
                 self._cubes = len(self.scene.cubes)
                 self.model = copy.copy(compile_model(self._cubes))
                 self.data = mujoco.MjData(self.model)
+                self._stiffen()
             mujoco.mj_resetData(self.model, self.data)
             self._ids = {"table": 0, **{link: self.model.body(link).id for link in LINKS},
                          **furnish(self.model, self.data, self.scene)}
@@ -89,7 +95,7 @@ class World:
         with self._lock:
             state = np.empty(mujoco.mj_stateSize(self.model, STATE))
             mujoco.mj_getState(self.model, self.data, state, STATE)
-            return Snapshot(self.scene, state, self.model.actuator_forcerange.copy(), self._steps)
+            return Snapshot(self.scene, state, self.model.actuator_forcerange.copy(), self._gain, self._steps)
 
     def restore(self, moment: Snapshot) -> None:
         """Back to a snapshot, of this world or of another one."""
@@ -98,6 +104,7 @@ class World:
                 self.reset(moment.scene)
             mujoco.mj_setState(self.model, self.data, moment.state, STATE)
             self.model.actuator_forcerange[:] = moment.force_range
+            self.tune(moment.gain)
             self._steps = moment.steps
             mujoco.mj_forward(self.model, self.data)
 
@@ -124,6 +131,22 @@ class World:
         with self._lock:
             self.data.ctrl[:] = goal_rad
             self.model.actuator_forcerange[:] = np.stack([-cap, cap], axis=1)
+
+    def tune(self, gain: np.ndarray) -> None:
+        """The servos' P gain (6,), as multiples of LeRobot's 16: 2 is the factory's 32, twice as stiff."""
+        gain = np.array(gain, dtype=float)
+        if gain.shape != (6,) or not np.isfinite(gain).all() or (gain < 0).any():
+            raise SmolkitError("SK215", "six finite gains, none negative", repr(gain),
+                               "another number of servos, or a gain that would push away from the goal",
+                               "hand tune() P_Coefficient / 16 of each servo")
+        with self._lock:
+            self._gain = gain
+            self._stiffen()
+
+    def _stiffen(self) -> None:
+        """The gains into this world's own copy of the model; damping is the motor's and stays."""
+        stiffness = KP * self._gain                          # (6,) N m/rad
+        self.model.actuator_gainprm[:, 0], self.model.actuator_biasprm[:, 1] = stiffness, -stiffness
 
     def goal_rad(self) -> np.ndarray:
         """The goals (6,) rad that the servos hold now."""

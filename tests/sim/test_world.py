@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,46 @@ def test_the_stretched_arm_is_held_by_half_of_stall_and_falls_under_a_fifth() ->
     assert np.rad2deg(world.state().angle_rad[1] - 1.5) > 5.0
 
 
+def _sag_deg(world: World) -> float:
+    """How far the lift of the stretched arm hangs below its goal."""
+    world.place(np.array([0.0, 1.5, -1.5, 0.0, 0.0, 0.0]))
+    world.drive(world.state().angle_rad, ON, FULL)
+    _run(world, 2.0)
+    return np.rad2deg(abs(1.5 - world.state().angle_rad[1]))
+
+
+def test_a_doubled_p_gain_halves_the_sag_also_after_a_reset_and_in_no_other_world() -> None:
+    stiff, plain = World(), World()
+    usual = _sag_deg(plain)
+    stiff.tune(np.full(6, 32 / 16))
+    assert _sag_deg(stiff) == pytest.approx(usual / 2, rel=0.05)
+    for scene in (None, CANON, Scene()):                     # CANON has cubes: another compiled model
+        stiff.reset(scene)
+    assert _sag_deg(stiff) == pytest.approx(usual / 2, rel=0.05)
+    assert _sag_deg(plain) == usual and _sag_deg(World()) == usual
+
+
+def test_the_torque_inside_the_caps_is_proportional_to_the_gain() -> None:
+    torque = []
+    for gain in (1.0, 2.0):
+        world = World()
+        world.tune(np.full(6, gain))
+        world.place(UPRIGHT)
+        world.drive(UPRIGHT + 0.002, ON, FULL)
+        mujoco.mj_forward(world.model, world.data)
+        torque.append(world.state().load * STALL_NM)
+    np.testing.assert_allclose(torque[0], 200 * 0.002, rtol=1e-9)
+    np.testing.assert_allclose(torque[1], 2 * torque[0], rtol=1e-9)
+
+
+def test_the_usual_p_gain_changes_no_bit() -> None:
+    untouched, tuned = World(CANON), World(CANON)
+    tuned.tune(np.full(6, 32 / 16))                          # the factory's, while nobody has torque
+    tuned.tune(np.full(6, 16 / 16))
+    assert (_wild(untouched).data.qpos == _wild(tuned).data.qpos).all()
+    assert (untouched.data.qvel == tuned.data.qvel).all()
+
+
 def test_without_torque_the_arm_sinks_slowly_and_comes_to_rest_on_the_table() -> None:
     world = World(CANON)
     before = world.tool_position()[2]
@@ -154,9 +195,11 @@ def _wild(world: World) -> World:
 
 def test_restore_returns_to_the_same_future() -> None:
     world = _wild(World(CANON))
+    world.tune(np.linspace(0.5, 2.0, 6))
     moment = world.snapshot()
     first = _wild(world).data.qpos.copy()
     world.reset(Scene())
+    world.tune(np.ones(6))
     world.restore(moment)
     assert world.scene == CANON and world.time_s == pytest.approx(2.0)
     assert (_wild(world).data.qpos == first).all()
@@ -209,6 +252,9 @@ def test_bad_commands_and_names_are_refused() -> None:
         world.drive(np.full(6, np.nan), ON, FULL)
     with pytest.raises(SmolkitError, match="SK210"):
         world.drive(np.zeros(5), ON, FULL)
+    for gain in (np.ones(5), np.full(6, np.nan), np.full(6, -1.0)):
+        with pytest.raises(SmolkitError, match="SK215"):
+            world.tune(gain)
     with pytest.raises(SmolkitError, match="SK211"):
         world.cube_position("nothing")
     with pytest.raises(SmolkitError, match="SK212"):
