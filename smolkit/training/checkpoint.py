@@ -5,7 +5,7 @@ A checkpoint is a folder `checkpoints/step_0000400/`:
     model.safetensors       the weights as trained (with the auxiliary head, if there is one)
     ema.safetensors         their average, which is what becomes the policy
     optimizer.safetensors   AdamW's moments, `<parameter>/exp_avg` and so on, and torch's random state
-    state.json              step, planned steps, seconds spent, threads, sizes of the files above
+    state.json              step, planned steps, seconds spent, threads, the learner's fingerprint, sizes of the files
 
 It is written under another name, flushed to the disk and renamed: a folder that has the name is whole.
 There is no pickle: `torch.load` runs code that a downloaded file brings along.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class TrainState:
     total_steps: int
     elapsed_s: float
     threads: int
+    fingerprint: str = ""         # of data and model, see `loop.Learner`
 
 
 def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema | None,
@@ -60,26 +62,48 @@ def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema
     return folder
 
 
-def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None,
-                    optimizer: torch.optim.Optimizer) -> TrainState:
-    """Restores all parts in place. SK602 if the folder is damaged, SK603 if it belongs to another model."""
-    raw = _read_state(folder)
+def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: torch.optim.Optimizer,
+                    fingerprint: str = "") -> TrainState:
+    """Restores all parts in place; nothing is touched unless everything fits.
+
+    Errors: SK602 if the folder is damaged, SK603 if it belongs to another model, SK606 to another dataset.
+    """
+    state = _read_state(folder)
     try:
         weights, average, moments = (load_file(folder / name) for name in TENSOR_FILES)
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise _damaged(folder, str(error)) from error
-    here, there = set(model.state_dict()), set(weights)
-    if here != there:
+    _check_same_model(folder, shapes_of(model.state_dict()), shapes_of(weights))
+    if state.fingerprint != fingerprint:
+        raise SmolkitError("SK606", f"the dataset and the model of this run ({folder.parent.parent})",
+                           "another dataset, other statistics or another preset",
+                           "episodes were added since, or the folder holds a run on other data",
+                           "choose another output folder, or train on the dataset of this one")
+    try:
+        restored = {name: average[name] for name in ema.weights} if ema else {}
+        restore_optimizer(optimizer, model, moments)
+    except (KeyError, RuntimeError) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {error}") from error
+    model.load_state_dict(weights)
+    for name, weight in restored.items():
+        ema.weights[name].copy_(weight)
+    return state
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Each tensor's shape by name."""
+    return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
+def _check_same_model(folder: Path, here: dict[str, tuple[int, ...]], there: dict[str, tuple[int, ...]]) -> None:
+    differing = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    if differing:
+        name = differing[0]
         raise SmolkitError("SK603", f"a checkpoint of this model in {folder.name}",
-                           f"{len(here ^ there)} differing tensors, e.g. {sorted(here ^ there)[0]}",
+                           f"{len(differing)} differing tensors, e.g. {name}: {there.get(name, 'absent')} there, "
+                           f"{here.get(name, 'absent')} here",
                            "the model's configuration or the auxiliary loss changed since this run began",
                            "use the old settings, or another output folder for the new ones")
-    model.load_state_dict(weights)
-    if ema:
-        for name, weight in ema.weights.items():
-            weight.copy_(average[name])
-    restore_optimizer(optimizer, model, moments)
-    return TrainState(raw["step"], raw["total_steps"], raw["elapsed_s"], raw["threads"])
 
 
 def list_checkpoints(out_dir: Path) -> list[Path]:
@@ -114,17 +138,20 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(fresh, path)
 
 
-def _read_state(folder: Path) -> dict:
+def _read_state(folder: Path) -> TrainState:
     """state.json, after checking that every tensor file has the size noted there."""
     try:
         raw = json.loads((folder / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, str(error)) from error
-    for name, size in raw["bytes"].items():
+        sizes = {name: int(raw["bytes"][name]) for name in TENSOR_FILES}
+        state = TrainState(int(raw["step"]), int(raw["total_steps"]), float(raw["elapsed_s"]), int(raw["threads"]),
+                           str(raw["fingerprint"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, f"state.json: {type(error).__name__} {error}") from error
+    for name, size in sizes.items():
         found = (folder / name).stat().st_size if (folder / name).exists() else 0
         if found != size:
             raise _damaged(folder, f"{name} has {found} bytes instead of {size}")
-    return raw
+    return state
 
 
 def _damaged(folder: Path, found: str) -> SmolkitError:

@@ -11,9 +11,12 @@ matrix; that head is trained and stored beside the policy, never in it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,6 +75,23 @@ class SmolVLALearner:
     def trainable(self) -> int:
         """How many numbers are trained."""
         return trainable_count(self.module)
+
+    @property
+    def fingerprint(self) -> str:
+        """What a run must keep to be resumed: all poses and tasks, the cameras, the preset and its shapes.
+
+        Pictures count by their shapes alone: another version of the video decoder must not end a run.
+        """
+        samples, model = self.samples, self.policy.model
+        about = {"frames": samples.count, "tasks": list(samples.tasks), "preset": repr(model.config),
+                 "cameras": {role: frames.shape for role, frames in samples.images.items()},
+                 "statistics": {name: (s.mean.tolist(), s.std.tolist())
+                                for name, s in feature_statistics(samples).items()},
+                 "parameters": {name: tuple(p.shape) for name, p in self.module.named_parameters()}}
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        for column in (samples.state_deg, samples.action_deg, samples.episode, samples.task):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def batch(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """Augmented observations and the chunks of actions that follow, as `SmolVLA` takes them."""

@@ -45,7 +45,10 @@ LATE = 1.05                        # a plan that is off by less than 5 % stands
 
 
 class Learner(Protocol):
-    """What the loop needs: a module, its losses on some frames, and a way to hand the result over."""
+    """What the loop needs: a module, its losses on some frames, and a way to hand the result over.
+
+    A learner may have a text `fingerprint` of its data and model: a run then resumes only where it is equal.
+    """
 
     module: nn.Module
     count: int                     # frames in the training set
@@ -93,7 +96,8 @@ def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock 
     """Trains until the planned step, a stop or Ctrl-C; resumes if `out_dir` holds checkpoints.
 
     The policy in `out_dir/policy` is written at every checkpoint, so an interrupted run has one, too.
-    Errors: SK605 when the loss stops being a number, SK606 when `out_dir` belongs to another config.
+    Errors: SK605 when the loss stops being a number, SK606 when `out_dir` belongs to another config or dataset,
+    SK603 when it belongs to another model, SK602 when its newest checkpoint is damaged.
     """
     run = _Run(learner, config, Path(out_dir), clock or WallClock())
     run.resume()
@@ -134,7 +138,7 @@ class _Run:
             self.start_s = self.saved_s = self.clock.now_s()
             return
         _check_same_config(note, self.config)
-        state = load_checkpoint(found[-1], self.model, self.ema, self.optimizer)
+        state = load_checkpoint(found[-1], self.model, self.ema, self.optimizer, fingerprint_of(self.learner))
         self.step, self.total_steps, self.threads = state.step, state.total_steps, state.threads
         self.start_s = self.clock.now_s() - state.elapsed_s
         self.first_step, self.paced_from = self.step, (self.clock.now_s(), self.step)
@@ -194,7 +198,7 @@ class _Run:
         The curve comes first: rows beyond the newest checkpoint are cut on resume, missing ones stay missing.
         """
         elapsed_s = self.clock.now_s() - self.start_s
-        state = TrainState(self.step, self.total_steps, elapsed_s, self.threads)
+        state = TrainState(self.step, self.total_steps, elapsed_s, self.threads, fingerprint_of(self.learner))
         self.curve.write()
         save_checkpoint(self.out_dir, state, self.model, self.ema, self.optimizer,
                         self.config.keep_checkpoints)
@@ -284,8 +288,17 @@ def _interrupts() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def fingerprint_of(learner: Learner) -> str:
+    """The learner's own, or "" where it has none."""
+    return str(getattr(learner, "fingerprint", ""))
+
+
 def _check_same_config(note: Path, config: TrainConfig) -> None:
-    if note.exists() and note.read_text() != config.to_json():
+    if not note.exists():
+        raise SmolkitError("SK606", f"the settings of this run in {note}", "checkpoints without it",
+                           "the file was deleted, or the checkpoints were copied alone",
+                           f"put {note.name} back, or choose another output folder")
+    if note.read_text() != config.to_json():
         raise SmolkitError("SK606", f"the settings in {note}", "other settings",
                            "the folder holds a run with other settings: resuming would mix the two",
                            "choose another output folder, or delete this one")

@@ -65,6 +65,17 @@ def test_a_run_repeats_and_resumes_to_the_last_bit(tmp_path):
     assert all(torch.equal(whole[name], halved[name]) for name in whole)
 
 
+def test_a_run_does_not_go_on_with_other_demonstrations(tmp_path):
+    learner = make(spots(), steps=1)
+    train(learner, learner.config, tmp_path)
+    assert make(spots(), steps=1).fingerprint == learner.fingerprint
+    other = spots()
+    other.action_deg[0, 0] += 1.0
+    with pytest.raises(SmolkitError, match="SK606"):
+        train(make(other, steps=1), learner.config, tmp_path)
+    assert make(spots(), steps=1, auxiliary_weight=0.5).fingerprint != learner.fingerprint
+
+
 def test_the_same_step_draws_the_same_augmentation():
     learner = make(spots(), image_shift_px=3)
     one, again, other = (learner.batch(torch.arange(4), generator(0, step)) for step in (1, 1, 2))

@@ -161,6 +161,35 @@ def test_other_settings_do_not_mix_into_a_run(tmp_path):
         run(tmp_path, steps=6)
 
 
+def test_checkpoints_without_their_settings_do_not_resume(tmp_path):
+    run(tmp_path, steps=5)
+    (tmp_path / "train_config.json").unlink()
+    with pytest.raises(SmolkitError, match="SK606"):
+        run(tmp_path, steps=5)
+
+
+def test_another_dataset_or_another_model_does_not_resume(tmp_path):
+    learner = TinyLearner()
+    learner.fingerprint = "fifty points"
+    train(learner, CONFIG, tmp_path, stop=StopAfter(3))
+    before = {name: value.clone() for name, value in learner.module.state_dict().items()}
+    learner.fingerprint = "fifty-one points"
+    with pytest.raises(SmolkitError, match="SK606"):
+        train(learner, CONFIG, tmp_path)
+    assert all(torch.equal(before[name], value) for name, value in learner.module.state_dict().items())
+    learner.module = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+    with pytest.raises(SmolkitError, match="SK603"):
+        train(learner, CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"step": 5}', '{"bytes": 3}', "null", '{"bytes": {}, "step": []}'])
+def test_a_state_of_another_form_is_named(tmp_path, content):
+    run(tmp_path, steps=5)
+    (list_checkpoints(tmp_path)[-1] / "state.json").write_text(content)
+    with pytest.raises(SmolkitError, match="SK602"):
+        run(tmp_path, steps=5)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_truncated_checkpoint_is_named(tmp_path, name):
     run(tmp_path, steps=5)
