@@ -1,15 +1,14 @@
 """The tasks as Gymnasium environments: `smolkit/SO101Place-v0`, and Reach, Push, Pick, Fallen likewise.
 
     >>> import gymnasium
-    >>> "smolkit/SO101Place-v0" in register()
-    True
-    >>> env = gymnasium.make("smolkit/SO101Place-v0", image_px=64)
+    >>> env = gymnasium.make("smolkit.sim.envs:smolkit/SO101Place-v0", image_px=64)
     >>> seen, info = env.reset(seed=3)
     >>> seen["state"].shape, seen["wrist"].shape, info["instruction"]
     ((6,), (64, 64, 3), 'put the blue cube in the green box')
     >>> env.close()
 
-Nothing is registered by an import alone: call `register()` first.
+The part before the colon lets `make` import this module, which registers the five; after any import of it
+the short ids do. (Gymnasium 1.0 gave up entry points of packages: it looks for no plugins by itself.)
 """
 
 from __future__ import annotations
@@ -32,7 +31,10 @@ FAR_DEG = 400.0                                   # no joint and no gripper perc
 
 
 def register() -> tuple[str, ...]:
-    """Makes the environments known to `gymnasium.make` and returns their ids; twice does no harm."""
+    """Makes the environments known to `gymnasium.make` and returns their ids; twice does no harm.
+
+    Importing this module calls it. Call it again where somebody emptied `gymnasium.registry`.
+    """
     for env_id, task in ENV_IDS.items():
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point="smolkit.sim.envs:SO101Env", kwargs={"task": task})
@@ -50,9 +52,12 @@ class SO101Env(gymnasium.Env):
 
     Start: a scene of the task drawn from the seed; `options={"scene": Scene(...)}` lays out that one.
     Reward: 1 in the step of success, else 0. Terminated on success, truncated after `task.timeout_s`.
-    Info: `success` (bool), `instruction` (str), `time_s` (float). Goals are clipped to the joints' limits,
-    but only the servos limit their speed: put the safety envelope in front where that matters.
-    Version 0.
+    Info: `success` (bool), `instruction` (str), `time_s` (float). Version 0.
+
+    This is an API of the simulation: actions drive the world without the arm's safety envelope. Goals are
+    clipped to the joints' limits, but neither the envelope's speeds nor the demonstrator's pace apply, so
+    that a policy learned here may move faster than an arm is let. Commands to servos always go through
+    `smolkit.kit.Kit`, and so through its envelope.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -104,3 +109,6 @@ class SO101Env(gymnasium.Env):
     def _info(self, success: bool) -> dict:
         return {"success": success, "instruction": self.world.scene.instruction,
                 "time_s": self.world.time_s - self._begin_s}
+
+
+register()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -15,14 +18,31 @@ from smolkit.sim.envs import ENV_IDS, SO101Env, register
 from smolkit.sim.tasks import TASKS
 from smolkit.sim.truth import truth_of
 
+ROOT = Path(__file__).parents[2]
 
-@pytest.mark.parametrize("env_id", register())
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.filterwarnings("error::UserWarning", "ignore:.*symmetric and normalized.*:UserWarning")
 def test_gymnasiums_own_checker_passes(env_id):
     env = gymnasium.make(env_id, image_px=32, render_mode="rgb_array")
     check_env(env.unwrapped)
     assert env.unwrapped.task.name == ENV_IDS[env_id]
     env.close()
+
+
+def test_make_finds_every_environment_in_a_fresh_interpreter():
+    """`make` alone has to import and register; nothing that this process imported may help."""
+    code = ("import gymnasium; gymnasium.make('smolkit.sim.envs:smolkit/SO101Place-v0', image_px=16).close();"
+            "print(*[name for name in gymnasium.registry if name.startswith('smolkit/')])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(ENV_IDS)
+
+
+def test_registering_twice_keeps_what_is_registered():
+    before = {env_id: gymnasium.spec(env_id) for env_id in ENV_IDS}
+    assert register() == register() == tuple(ENV_IDS)
+    assert all(gymnasium.spec(env_id) is spec for env_id, spec in before.items())
 
 
 def play(env: SO101Env, seed: int, steps: int) -> list[dict]:
