@@ -13,6 +13,8 @@ through the guard, and torque comes on only in `energize`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,6 +82,7 @@ class SO101:
         self.ready = False                         # and the guard has forgotten the last time: goals may go out
         self._present_deg, self._present_s = np.zeros(6), -np.inf
         self._commanded_s = -np.inf
+        self._turn = 0                             # counts energize() and release(): whose turn it is
         self._moving = threading.RLock()           # a stop button lives in another thread than the loop
         self._bus = Bus(port, **timing)
         try:
@@ -180,20 +183,36 @@ class SO101:
             self._require_movable()
         torque.require_inside(self._bus, self.calibration)
         caps = {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
+        turn = self._next_turn(energized=True)                     # from here on close() must release
         try:
-            with self._moving:
-                self.energized, self.ready = True, False           # from here on close() must release
+            with self._while_wanted(turn):
                 start = torque.switch_on(self._bus, self.calibration, caps)
-            torque.grow(self._bus, self.clock, start, caps, self.ramp_s, lambda: self.energized)
-            self._begin()
+            torque.grow(self._bus, self.clock, start, caps, self.ramp_s, lambda: self._while_wanted(turn))
+            self._begin(turn)
         except BaseException as error:
-            self._release_after(error)
+            if turn == self._turn or not self.energized:           # else another energize() has taken over
+                self._release_after(error)
             raise
 
-    def _begin(self) -> None:
-        """Admits goals, unless somebody pressed stop between the last step of the growing and now."""
+    def _next_turn(self, energized: bool) -> int:
         with self._moving:
-            torque.require_wanted(self.energized)
+            self.energized, self.ready = energized, False
+            self._turn += 1
+            return self._turn
+
+    @contextmanager
+    def _while_wanted(self, turn: int) -> Iterator[None]:
+        """Holds back a stop from other threads for one step; SK136 if there was one since `turn`.
+
+        A flag would not do: released and energized again, the first energize() would carry on.
+        """
+        with self._moving:
+            torque.require_wanted(self.energized and turn == self._turn)
+            yield
+
+    def _begin(self, turn: int) -> None:
+        """Admits goals, unless somebody pressed stop between the last step of the growing and now."""
+        with self._while_wanted(turn):
             held = self._bus.sync_read(registers.GOAL_POSITION, self.calibration.ids)
             self.guard.reset(self.calibration.to_pos(np.array(list(held.values()), float)))
             self._commanded_s = self.clock.now_s()
@@ -213,7 +232,7 @@ class SO101:
         No goal follows, also when it fails: one would power the servos again that did obey.
         """
         with self._moving:
-            self.energized = self.ready = False
+            self._next_turn(energized=False)
             torque.release(self._bus, self.calibration.ids)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ an error bit is not a failed write (LeRobot takes it for one and leaves the rest
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from smolkit.arm import registers
 from smolkit.arm.bus import Bus
@@ -39,17 +40,22 @@ def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int]) -> di
 
 
 def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, int], ramp_s: float,
-         wanted: Callable[[], bool]) -> None:
-    """Raises the torque caps from `start` to `caps` within `ramp_s`, as long as it is `wanted`."""
+         while_wanted: Callable[[], AbstractContextManager[None]]) -> None:
+    """Raises the torque caps from `start` to `caps` within `ramp_s`; the waiting is outside of `while_wanted`.
+
+    Each step reads and writes inside one `while_wanted()`, which refuses to begin after a stop and makes
+    a stop wait for the step's end: a goal written after the stop would power the servos again.
+    """
     begin_s = clock.now_s()
     for step in range(1, RAMP_STEPS + 1):
         clock.sleep_until(begin_s + ramp_s * step / RAMP_STEPS)
-        require_wanted(wanted())
-        _follow_down(bus, tuple(caps))
         part = step / RAMP_STEPS
-        bus.sync_write(registers.TORQUE_LIMIT,
-                       {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
-    _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
+        with while_wanted():
+            _follow_down(bus, tuple(caps))
+            bus.sync_write(registers.TORQUE_LIMIT,
+                           {i: round(start[i] + (caps[i] - start[i]) * part) for i in caps})
+    with while_wanted():
+        _write_verified(bus, registers.TORQUE_LIMIT, dict(caps))
 
 
 def _follow_down(bus: Bus, ids: tuple[int, ...]) -> None:
@@ -64,7 +70,7 @@ def _follow_down(bus: Bus, ids: tuple[int, ...]) -> None:
 def require_wanted(wanted: bool) -> None:
     """Raises SK136 where somebody pressed stop while the torque was coming on."""
     if not wanted:
-        raise SmolkitError("SK136", "to finish switching on", "the arm was released meanwhile",
+        raise SmolkitError("SK136", "to finish switching on", "the arm was released, or energized anew, meanwhile",
                            "somebody pressed stop", "energize again when it is safe")
 
 

@@ -130,6 +130,48 @@ def test_a_stop_just_after_the_growing_ends_the_switching_on(monkeypatch):
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 
 
+def test_a_stop_from_another_thread_in_the_middle_of_a_growing_step_is_not_undone(monkeypatch):
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    follow_down, stops = torque._follow_down, []
+
+    def stop_first(bus, ids):
+        servo_bus.hand_pose(to_radians(POSE))                        # so that there are goals to write
+        stops.append(threading.Thread(target=arm.release))
+        stops[-1].start()
+        stops[-1].join(0.3)                                          # it may have to wait for the step
+        follow_down(bus, ids)
+
+    monkeypatch.setattr(torque, "_follow_down", stop_first)
+    with pytest.raises(SmolkitError, match="SK136"):
+        arm.energize()
+    for stop in stops:
+        stop.join()
+    settle(arm, 0.1)
+    assert len(stops) == 1 and table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+def test_an_energize_that_was_stopped_leaves_the_next_one_alone():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    calls = []
+
+    def stop_and_go_again(moment_s):
+        calls.append(moment_s)
+        if len(calls) == 3:
+            arm.release()
+            arm.energize()
+            calls.append("second done")
+
+    arm.clock.on_advance(stop_and_go_again)
+    with pytest.raises(SmolkitError, match="SK136"):
+        arm.energize()
+    assert "second done" in calls and arm.ready
+    assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+    assert table(servo_bus, TORQUE_LIMIT) == [600] * 5 + [500]
+    arm.close()
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_no_command_is_admitted_before_the_guard_has_forgotten_the_last_time(again):
     guard, refused = fake.OpenGuard(), []
