@@ -7,8 +7,8 @@
     0.025
 
 Metres and radians in the arm's base frame: x forward, y left, z up, the table top at z = 0. A scene
-carries the seed that it was sampled with; the world itself draws no random number, so that two worlds
-of one scene are equal bit for bit.
+is the outcome of the draw, not its seed; the world itself draws no random number, so that two worlds of
+one scene are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -106,7 +106,6 @@ class Scene:
     front_shift: CameraShift = CameraShift()
     wrist_shift: CameraShift = CameraShift()
     instruction: str = ""
-    seed: int = 0
 
     def cube(self, name: str) -> Cube:
         """The cube of that name; KeyError when the scene has none."""
