@@ -13,10 +13,12 @@ There is no pickle: `torch.load` runs code that a downloaded file brings along.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,10 +27,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from smolkit.data.files import sync_folder
 from smolkit.report import SmolkitError
 from smolkit.training.ema import Ema
 
 TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -44,22 +48,58 @@ class TrainState:
 
 def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema | None,
                     optimizer: torch.optim.Optimizer, keep: int) -> Path:
-    """Writes one checkpoint atomically, then deletes all but the newest `keep`."""
+    """Writes one checkpoint atomically, then deletes all but the newest `keep`.
+
+    A step that has its checkpoint keeps it: deleting it first could lose the only one.
+    Errors: SK609 when the disk is full or can't be written; older checkpoints stay.
+    """
     folder = out_dir / "checkpoints" / f"step_{state.step:07d}"
+    if folder.exists():
+        return folder
     fresh = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     tensors = (model.state_dict(), ema.weights if ema else {}, optimizer_tensors(optimizer, model))
+    try:
+        with writing(folder):
+            _write(fresh, tensors, state)
+            os.replace(fresh, folder)
+            sync_folder(folder.parent)
+    except SmolkitError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    for old in list_checkpoints(out_dir)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _write(fresh: Path, tensors: Sequence[Mapping[str, Tensor]], state: TrainState) -> None:
+    fresh.mkdir(parents=True)
     for name, content in zip(TENSOR_FILES, tensors, strict=True):
         save_file({key: value.contiguous() for key, value in content.items()}, fresh / name)
     sizes = {name: (fresh / name).stat().st_size for name in TENSOR_FILES}
     (fresh / "state.json").write_text(json.dumps({**asdict(state), "bytes": sizes}, indent=2))
     _flush(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
-    for old in list_checkpoints(out_dir)[:-keep]:
-        shutil.rmtree(old)
-    return folder
+
+
+def sweep_unfinished(out_dir: Path) -> None:
+    """Removes checkpoints that a kill left half-written."""
+    for path in (out_dir / "checkpoints").glob(".step_*.writing"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while files of a run are written is told as SK609."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        code = getattr(error, "errno", None)
+        full = code in FULL_DISK or any(f"os error {number}" in str(error) for number in FULL_DISK)
+        cause = "the disk is full, or a quota or file size limit is reached" if full else (
+            "the folder is read-only, gone or unplugged, or the disk is full")
+        raise SmolkitError("SK609", f"to write {path}", str(error), cause,
+                           "free some space, then start the same command again: it resumes from the newest "
+                           "checkpoint") from error
 
 
 def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: torch.optim.Optimizer,
@@ -134,8 +174,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a text file in one move: readers see the old one or the new one."""
     fresh = path.with_name(f".{path.name}.writing")
-    fresh.write_text(text)
-    os.replace(fresh, path)
+    with writing(path):
+        fresh.write_text(text)
+        os.replace(fresh, path)
 
 
 def _read_state(folder: Path) -> TrainState:

@@ -30,7 +30,9 @@ from smolkit.training.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
+    sweep_unfinished,
     write_atomically,
+    writing,
 )
 from smolkit.training.config import TrainConfig
 from smolkit.training.curve import LossCurve
@@ -97,7 +99,7 @@ def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock 
 
     The policy in `out_dir/policy` is written at every checkpoint, so an interrupted run has one, too.
     Errors: SK605 when the loss stops being a number, SK606 when `out_dir` belongs to another config or dataset,
-    SK603 when it belongs to another model, SK602 when its newest checkpoint is damaged.
+    SK603 when it belongs to another model, SK602 when its newest checkpoint is damaged, SK609 when the disk is full.
     """
     run = _Run(learner, config, Path(out_dir), clock or WallClock())
     run.resume()
@@ -130,7 +132,9 @@ class _Run:
 
     def resume(self) -> None:
         """Takes up the newest checkpoint, if there is one; otherwise notes the config of the new run."""
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+        with writing(self.out_dir):
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+        sweep_unfinished(self.out_dir)
         note, found = self.out_dir / "train_config.json", list_checkpoints(self.out_dir)
         if not found:
             write_atomically(note, self.config.to_json())
@@ -202,7 +206,7 @@ class _Run:
         self.curve.write()
         save_checkpoint(self.out_dir, state, self.model, self.ema, self.optimizer,
                         self.config.keep_checkpoints)
-        with averaged(self.model, self.ema):
+        with averaged(self.model, self.ema), writing(self.out_dir / "policy"):
             self.learner.export(self.out_dir / "policy")
         self.saved_s = self.clock.now_s()
 

@@ -223,3 +223,31 @@ def test_a_slow_start_does_not_shorten_the_run(tmp_path):
         clock.sleep_until(clock.now_s() + (30 if progress.step < 4 else 12 if 10 < progress.step < 30 else 1))
 
     assert train(TinyLearner(), config, tmp_path, clock=clock, progress=tick).steps == 100
+
+
+def test_a_step_that_has_its_checkpoint_keeps_it(tmp_path):
+    config = CONFIG.with_changes(steps=5, keep_checkpoints=1)
+    train(TinyLearner(), config, tmp_path)
+    [folder] = list_checkpoints(tmp_path)
+    inode, unfinished = (folder / "state.json").stat().st_ino, folder.with_name(".step_0000004.writing")
+    unfinished.mkdir()
+    assert train(TinyLearner(), config, tmp_path).finished
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "state.json").stat().st_ino == inode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits")
+def test_a_full_disk_is_told_and_the_run_goes_on_later(tmp_path):
+    import resource
+
+    run(tmp_path, stop=StopAfter(3))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, hard))
+    try:
+        with pytest.raises(SmolkitError, match="SK609") as caught:
+            run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "disk is full" in caught.value.cause
+    assert list_checkpoints(tmp_path)[-1].name == "step_0000003" and run(tmp_path).finished
+    assert not list((tmp_path / "checkpoints").glob(".step_*"))
