@@ -104,7 +104,7 @@ class Processors:
                 out[name] = self.normalizer.apply(name, out[name])
         if "task" in out:
             tokens, mask = self.tokenizer(_sentences(out["task"]))
-            device = out["observation.state"].device
+            device = next((x.device for x in out.values() if isinstance(x, Tensor)), "cpu")
             out["observation.language.tokens"] = tokens.to(device)                 # (B, L)
             out["observation.language.attention_mask"] = mask.to(device)           # (B, L)
         return out

@@ -163,3 +163,9 @@ def test_a_seed_gives_the_same_run_twice():
 
 def test_the_room_is_light_to_open():
     assert (Path(ASSETS).parent / "__init__.py").read_text().strip() == ""
+
+
+def test_a_task_without_a_state_is_tokenised():
+    out = tiny_policy().processors.before({"task": ["stop"]})
+    assert out["observation.language.tokens"].shape == out["observation.language.attention_mask"].shape
+    assert "observation.state" not in out
