@@ -140,7 +140,7 @@ def _backbone_folder(folder: Path, config: SmolVLAConfig, given: Path | Backbone
     if given is not None and not isinstance(given, Backbone):
         return Path(given)
     name = config.vlm_model_name
-    places = [folder / "vlm", folder / name, folder.parent / name, Path(name)]
+    places = [folder / "vlm", folder / name, folder.parent / name, folder.parent / "vlm", Path(name)]
     found = [place for place in places if (place / "config.json").exists()]
     return found[0] if found else folder / "tokenizer"
 
