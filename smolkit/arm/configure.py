@@ -25,18 +25,20 @@ from smolkit.arm.registers import Register
 from smolkit.report import SmolkitError
 
 GRIPPER_ID = 6
+BODY_CAP, JAW_CAP = 600, 500                       # 0.1 % of stall; the raised lift needs about 530 at 6 V
 MULTI_TURN = 16                                    # Phase bit 4: positions would leave 0..4095
 BODY = {
     registers.RETURN_DELAY_TIME: 0,                # one delayed servo shifts the whole sync-read chain
     registers.RESPONSE_STATUS_LEVEL: 1,
     registers.OPERATING_MODE: 0,
+    registers.MAX_TORQUE_LIMIT: BODY_CAP,          # what a servo wakes with after a brown-out
     registers.P_COEFFICIENT: 16,                   # 32 shakes a loaded SO-101
     registers.I_COEFFICIENT: 0,
     registers.D_COEFFICIENT: 32,
     registers.MAXIMUM_ACCELERATION: 254,
 }
 JAW = BODY | {                                     # grippers burnt out at full torque
-    registers.MAX_TORQUE_LIMIT: 500,
+    registers.MAX_TORQUE_LIMIT: JAW_CAP,
     registers.PROTECTION_CURRENT: 250,
     registers.OVERLOAD_TORQUE: 25,
 }

@@ -24,7 +24,9 @@ from smolkit.arm import registers, torque
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.configure import (
+    BODY_CAP,
     GRIPPER_ID,
+    JAW_CAP,
     check_calibration,
     check_protection,
     check_voltage,
@@ -34,11 +36,15 @@ from smolkit.arm.configure import (
 from smolkit.clock import Clock, WallClock
 from smolkit.report import SmolkitError
 
-BODY_CAP, JAW_CAP = 600, 500                       # 0.1 % of stall; the raised lift needs about 530 at 6 V
 FRESH_S = 0.02                                     # a position this young need not be read again
 TELEMETRY = np.dtype([("position", "<u2"), ("velocity", "<u2"), ("load", "<u2"), ("voltage", "u1"),
                       ("temperature", "u1"), ("pending", "u1"), ("status", "u1"), ("moving", "u1"),
                       ("reserved", "u1", 2), ("current", "<u2")])          # registers 56..70
+HOLD = np.dtype([("torque", "u1"), ("acceleration", "u1"), ("goal", "<u2"), ("goal_time", "<u2"),
+                 ("goal_velocity", "<u2"), ("cap", "<u2")])                  # registers 40..49
+TORQUE_START = registers.TORQUE_ENABLE.address
+CAP_END = registers.TORQUE_LIMIT.address + registers.TORQUE_LIMIT.size
+POSITION_END = registers.PRESENT_POSITION.address + registers.PRESENT_POSITION.size
 CURRENT_MA = 6.5                                   # per unit of Present_Current
 
 
@@ -146,17 +152,31 @@ class SO101:
 
     def _command(self, goal_deg: np.ndarray) -> np.ndarray:
         self._require_movable()
-        now_s = self.clock.now_s()
-        if now_s - self._present_s > FRESH_S:
-            self.read_positions()
-        dt_s = now_s - self._commanded_s               # the whole pause: the guard decides what it means
+        self._look(self.clock.now_s() - self._present_s > FRESH_S)
+        dt_s = self.clock.now_s() - self._commanded_s  # the whole pause: the guard decides what it means
         admitted = np.array(self.guard.admit(goal_deg, self._present_deg.copy(), dt_s), dtype=float)
         if admitted.shape != (6,) or not np.isfinite(admitted).all():
             raise SmolkitError("SK132", "six finite numbers from the guard", repr(admitted),
                                "a fault in the guard; nothing was sent", "report it with this message")
         sent = self._send(admitted)
-        self._commanded_s = now_s
+        self._commanded_s = self.clock.now_s()         # or a slow write would grant its time a second time
         return sent
+
+    def _look(self, with_positions: bool) -> None:
+        """Before each goal: whether all servos still hold as energized, and where, in one transaction."""
+        count = POSITION_END - TORQUE_START if with_positions else CAP_END - TORQUE_START
+        replies = self._bus.sync_read_block(TORQUE_START, count, self.calibration.ids)
+        table = np.frombuffer(b"".join(reply.data[:CAP_END - TORQUE_START] for reply in replies.values()), HOLD)
+        if (table["torque"] != 1).any() or (table["cap"] != list(self._caps().values())).any():
+            self.ready = False
+            torque.raise_reset(self.calibration.ids, table["torque"], table["cap"], self._caps())
+        if with_positions:
+            words = np.array([int.from_bytes(reply.data[-2:], "little") for reply in replies.values()])
+            self._note(self.calibration.to_pos(_signed(words, 15)), self.clock.now_s())
+
+    def _caps(self) -> dict[int, int]:
+        """Torque caps (0.1 % of stall, by id) that an energized arm has."""
+        return {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
 
     def _require_movable(self) -> None:
         if self.guard is None:
@@ -182,7 +202,7 @@ class SO101:
         if self.guard is None:
             self._require_movable()
         torque.require_inside(self._bus, self.calibration)
-        caps = {i: JAW_CAP if i == GRIPPER_ID else BODY_CAP for i in self.calibration.ids}
+        caps = self._caps()
         turn = self._next_turn(energized=True)                     # from here on close() must release
         try:
             with self._while_wanted(turn):

@@ -8,7 +8,7 @@ an error bit is not a failed write (LeRobot takes it for one and leaves the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 from smolkit.arm import registers
@@ -72,6 +72,16 @@ def require_wanted(wanted: bool) -> None:
     if not wanted:
         raise SmolkitError("SK136", "to finish switching on", "the arm was released, or energized anew, meanwhile",
                            "somebody pressed stop", "energize again when it is safe")
+
+
+def raise_reset(ids: Iterable[int], on: Iterable[int], cap: Iterable[int], caps: Mapping[int, int]) -> None:
+    """SK137: servos that lost torque or cap since they were energized; a goal would wake them at full force."""
+    wrong = [f"{i} ({joint_name(i)}) " + (f"cap {found}" if torque_on else "torque off")
+             for i, torque_on, found in zip(ids, on, cap, strict=True) if torque_on != 1 or found != caps[i]]
+    raise SmolkitError("SK137", "all servos holding as they were energized; no goal was sent", ", ".join(wrong),
+                       "these servos restarted: the supply sagged (brown-out) or a cable is loose; or a second"
+                       " program is on the port",
+                       "hold the arm and release it, run: smolkit doctor PORT, then energize again")
 
 
 def _starting_goals(bus: Bus, ids: tuple[int, ...]) -> dict[int, int]:

@@ -27,6 +27,7 @@ CALLS = st.one_of(
     st.tuples(st.just("dead"), st.integers(1, 6)),
     st.tuples(st.just("alive"), st.none()),
     st.tuples(st.just("flag"), st.integers(1, 6)),
+    st.tuples(st.just("brown-out"), st.integers(1, 6)),
 )
 
 
@@ -41,6 +42,8 @@ def call(arm, servo_bus, name, argument):
         servo_bus.dead.add(argument)
     elif name == "alive":
         servo_bus.dead.clear()
+    elif name == "brown-out":
+        servo_bus.power_cycle([argument])
     elif name == "flag":
         servo_bus.forced_errors[argument] = 32
     else:
@@ -67,6 +70,11 @@ def test_invariants_hold_through_any_sequence_of_calls_and_faults(calls):
         assert arm.energized or perhaps_on or not any(on)
         if name == "command" and not was_ready:
             assert before == [(servo.get(TORQUE_ENABLE), servo.get(GOAL_POSITION)) for servo in servo_bus.servos]
+        if name == "command":                      # no goal wakes a servo: not one that lost its power either
+            servo_bus.advance_to(servo_bus.now_s + 0.004)
+            woken = [not was_on and servo.get(TORQUE_ENABLE)
+                     for (was_on, _), servo in zip(before, servo_bus.servos, strict=True)]
+            assert not any(woken)
         if arm.energized:
             goals = np.array([servo.get(GOAL_POSITION) for servo in servo_bus.servos])
             assert ((goals >= low) & (goals <= high) | (np.array(on) == 0)).all()

@@ -70,7 +70,7 @@ def test_opening_configures_once_and_wears_nothing_afterwards():
     arm, _ = reopened(servo_bus)
     assert table(servo_bus, registers.P_COEFFICIENT) == [16] * 6
     assert table(servo_bus, registers.RETURN_DELAY_TIME) == [0] * 6
-    assert table(servo_bus, registers.MAX_TORQUE_LIMIT) == [1000] * 5 + [500]
+    assert table(servo_bus, registers.MAX_TORQUE_LIMIT) == [600] * 5 + [500]
     before = [servo.eeprom_writes for servo in servo_bus.servos]
     reopened(servo_bus, calibration=arm.calibration)
     assert [servo.eeprom_writes for servo in servo_bus.servos] == before
@@ -201,6 +201,52 @@ def test_no_goal_is_written_while_torque_is_off():
     with pytest.raises(SmolkitError, match="SK131"):
         arm.command(POSE)
     assert table_is_limp(arm)
+
+
+@pytest.mark.parametrize("just_read", [False, True])
+@pytest.mark.parametrize("running", [False, True])
+def test_a_servo_that_lost_its_power_is_not_woken_by_the_next_goal(just_read, running):
+    servo_bus = fake.servos(3)
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    arm.command(POSE)
+    settle(arm, 0.2)
+    before = table(servo_bus, GOAL_POSITION)
+    servo_bus.power_cycle([5])
+    assert table(servo_bus, registers.TORQUE_LIMIT) == [600] * 5 + [500]
+    if running:
+        servo_bus.memory(5).put(TORQUE_ENABLE, 1)                    # a second program, at full force
+        servo_bus.memory(5).put(registers.TORQUE_LIMIT, 1000)
+    if just_read:
+        arm.read()
+    with pytest.raises(SmolkitError, match="SK137") as error:
+        arm.command(POSE + 5)
+    assert error.value.found == "5 (wrist_roll) " + ("cap 1000" if running else "torque off")
+    settle(arm, 0.1)
+    after = table(servo_bus, GOAL_POSITION)
+    assert after[:4] + after[5:] == before[:4] + before[5:]
+    assert table(servo_bus, TORQUE_ENABLE) == [1, 1, 1, 1, int(running), 1]
+    with pytest.raises(SmolkitError, match="SK131"):
+        arm.command(POSE)
+    arm.release()
+    arm.energize()
+    assert (arm.command(POSE) == POSE).all()
+    arm.close()
+
+
+def test_a_command_takes_one_transaction_and_a_write():
+    arm = fake.arm()
+    arm.energize()
+    for just_read in (False, True):
+        settle(arm, 0.1)
+        if just_read:
+            arm.read()
+        sent = []
+        arm._bus.port.ser.tamper = lambda reply, sent=sent: sent.append(reply) or reply
+        arm.command(POSE)
+        arm._bus.port.ser.tamper = None
+        assert len([reply for reply in sent if reply]) == 1
+    arm.close()
 
 
 @pytest.mark.fault(18)
