@@ -98,7 +98,7 @@ def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock 
     """Trains until the planned step, a stop or Ctrl-C; resumes if `out_dir` holds checkpoints.
 
     The policy in `out_dir/policy` is written at every checkpoint, so an interrupted run has one, too.
-    Errors: SK605 when the loss stops being a number, SK606 when `out_dir` belongs to another config or dataset,
+    Errors: SK605 when loss or gradient stop being numbers, SK606 when `out_dir` belongs to another config or dataset,
     SK603 when it belongs to another model, SK602 when its newest checkpoint is damaged, SK609 when the disk is full.
     """
     run = _Run(learner, config, Path(out_dir), clock or WallClock())
@@ -155,7 +155,10 @@ class _Run:
         losses = self.learner.losses(self.sampler.indices(self.step), rng)
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        nn.utils.clip_grad_norm_(self.trained, self.config.grad_clip)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.config.grad_clip)
+        if not torch.isfinite(norm):       # before the step: the weights of the last good one stay
+            raise _diverged("a finite gradient", f"norm {norm.item()}, losses "
+                            f"{ {name: value.item() for name, value in losses.items()} }", self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.total_steps, self.config)
         self.optimizer.step()
@@ -165,9 +168,7 @@ class _Run:
 
     def _note(self, losses: dict[str, float]) -> None:
         if not all(value == value and abs(value) < 1e12 for value in losses.values()):
-            raise SmolkitError("SK605", "a finite loss", f"{losses} at step {self.step}",
-                               "a learning rate too large, or broken numbers in the dataset",
-                               "look for nan in smolkit.data.reader.Dataset(folder).columns, then lower learning_rate")
+            raise _diverged("a finite loss", str(losses), self.step)
         self.latest = losses
         self.curve.add(self.step, losses, self.clock.now_s() - self.start_s)
         self.step += 1
@@ -290,6 +291,12 @@ def _interrupts() -> Iterator[threading.Event]:
         yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _diverged(expected: str, found: str, step: int) -> SmolkitError:
+    return SmolkitError("SK605", expected, f"{found} at step {step}",
+                        "a learning rate too large, or broken numbers in the dataset",
+                        "look for nan in smolkit.data.reader.Dataset(folder).columns, then lower learning_rate")
 
 
 def fingerprint_of(learner: Learner) -> str:

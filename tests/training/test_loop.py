@@ -155,6 +155,22 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
     assert np.isfinite(load_file(list_checkpoints(tmp_path)[-1] / "model.safetensors")["0.weight"]).all()
 
 
+def test_a_gradient_that_is_not_a_number_leaves_the_weights_alone(tmp_path):
+    class Steep(TinyLearner):
+        def losses(self, indices, rng):
+            losses = super().losses(indices, rng)
+            if self.calls == 4:            # the root's slope at 0 is infinite, and infinity times 0 is no number
+                losses["loss"] = losses["loss"] + (losses["loss"] * 0).sqrt()
+            return losses
+
+    learner = Steep()
+    with pytest.raises(SmolkitError, match="SK605") as caught:
+        train(learner, CONFIG, tmp_path)
+    assert "gradient" in caught.value.expected and "step 3" in caught.value.found
+    saved = load_file(list_checkpoints(tmp_path)[-1] / "model.safetensors")
+    assert all(torch.equal(saved[name], value) for name, value in learner.module.state_dict().items())
+
+
 def test_other_settings_do_not_mix_into_a_run(tmp_path):
     run(tmp_path, steps=5)
     with pytest.raises(SmolkitError, match="SK606"):
