@@ -44,10 +44,6 @@ class TrainConfig:
     state_noise: float = 0.0
     auxiliary_weight: float = 0.0         # > 0 needs `observation.environment_state` in the data
 
-    train_expert_only: bool = True
-    freeze_vision_encoder: bool = True
-    train_state_proj: bool = True
-
     checkpoint_every_s: float = 60.0
     keep_checkpoints: int = 2
     log_every_steps: int = 20

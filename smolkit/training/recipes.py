@@ -21,10 +21,13 @@ def tour_recipe(**changes: object) -> TrainConfig:
     recipe = TrainConfig(
         steps=2400, batch_size=32, draws=2, learning_rate=1e-3, final_learning_rate=1e-5, warmup_steps=50,
         weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1, state_noise=0.02,
-        train_expert_only=False, freeze_vision_encoder=False, max_minutes=6.0)
+        max_minutes=6.0)
     return recipe.with_changes(**changes)
 
 
 def finetune_recipe(**changes: object) -> TrainConfig:
-    """SmolVLA's published fine-tuning: the expert alone, 20 000 steps of 64, no augmentation."""
+    """SmolVLA's published fine-tuning: 20 000 steps of 64, no augmentation.
+
+    What is trained (the expert alone, or more) the policy's own config says, see `smolkit.smolvla.freezing`.
+    """
     return TrainConfig(threads=None).with_changes(**changes)
