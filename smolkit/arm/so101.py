@@ -262,6 +262,9 @@ class SO101:
         try:
             if self.energized or self.guard is not None:
                 self.release()
+        except KeyboardInterrupt as error:             # it may have come before the first packet went out
+            self._release_after(error)
+            raise
         finally:
             self._bus.close()
 

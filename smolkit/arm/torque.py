@@ -128,17 +128,38 @@ def _write_verified(bus: Bus, register: registers.Register, values: Mapping[int,
 
 
 def release(bus: Bus, ids: tuple[int, ...]) -> None:
-    """Torque off everywhere, verified; raises SK135 naming the servos that are, or may be, still on."""
+    """Torque off everywhere, verified; raises SK135 naming the servos that are, or may be, still on.
+
+    A Ctrl-C in between (the second of an impatient person) is raised when one pass is complete.
+    """
+    interrupt: KeyboardInterrupt | None = None
     trouble: dict[int, str] = {}
     for _ in range(TRIES):
-        _attempt(lambda: bus.broadcast_write(registers.TORQUE_ENABLE, 0))
-        trouble = {i: state for i in ids if (state := _switch_off(bus, i))}
+        try:
+            trouble = _release_once(bus, ids)
+        except KeyboardInterrupt as error:
+            interrupt, trouble = error, dict.fromkeys(ids, "not asked (interrupted), perhaps on")
         if not trouble:
-            return
+            break
+    if trouble and interrupt is None:
+        raise _still_on(trouble)
+    if interrupt is not None:
+        if trouble:
+            interrupt.add_note(str(_still_on(trouble)))
+        raise interrupt
+
+
+def _release_once(bus: Bus, ids: tuple[int, ...]) -> dict[int, str]:
+    """All told at once, then each told and asked; what is known of those that did not say they are off."""
+    _attempt(lambda: bus.broadcast_write(registers.TORQUE_ENABLE, 0))
+    return {i: state for i in ids if (state := _switch_off(bus, i))}
+
+
+def _still_on(trouble: Mapping[int, str]) -> SmolkitError:
     names = ", ".join(f"{i} ({joint_name(i)}) {state}" for i, state in trouble.items())
-    raise SmolkitError("SK135", "torque off in all servos", names,
-                       "a cable is loose or the board lost its supply",
-                       "hold the arm and switch its power off")
+    return SmolkitError("SK135", "torque off in all servos", names,
+                        "a cable is loose or the board lost its supply",
+                        "hold the arm and switch its power off")
 
 
 def _switch_off(bus: Bus, servo_id: int) -> str:

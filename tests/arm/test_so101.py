@@ -183,6 +183,24 @@ def test_the_guard_hears_how_long_a_pause_was():
     assert guard.asked[0][2] == pytest.approx(30.0)
 
 
+def test_a_slow_write_does_not_grant_its_time_a_second_time():
+    guard = Recorder()
+    arm = fake.arm(guard=guard)
+    arm.energize()
+
+    def slow_write(reply):
+        if not reply:
+            settle(arm, 0.4)
+        return reply
+
+    arm._bus.port.ser.tamper = slow_write
+    arm.command(POSE)
+    arm._bus.port.ser.tamper = None
+    arm.command(POSE)
+    assert guard.asked[1][2] == pytest.approx(0.0)
+    arm.close()
+
+
 def test_without_a_guard_nothing_moves():
     arm, _ = reopened(fake.servos(1))
     for move in (arm.energize, lambda: arm.command(POSE)):

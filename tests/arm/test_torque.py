@@ -317,6 +317,49 @@ def test_leaving_the_block_with_an_error_releases(error):
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 
 
+@pytest.mark.parametrize("way", ["release", "close"])
+@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("packet", [0, 1, 2, 5, 12])
+def test_a_second_ctrl_c_does_not_stop_the_release(way, presses, packet):
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    port, seen = arm._bus.port.ser, []
+    handle = port._handle
+
+    def press(request):
+        seen.append(request)
+        if packet < len(seen) <= packet + presses:
+            raise KeyboardInterrupt
+        return b"" if request[2] == 0xFE else handle(request)        # and the broadcast gets lost
+
+    port._handle = press
+    with pytest.raises(KeyboardInterrupt) as error:
+        getattr(arm, way)()
+    assert not getattr(error.value, "__notes__", [])
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6 and not arm.ready
+    assert port.is_open == (way == "release")
+    port._handle = handle
+    arm.close()
+
+
+def test_a_ctrl_c_before_the_first_packet_of_close_still_releases(monkeypatch):
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    presses, next_turn = [1], arm._next_turn
+
+    def press(energized):
+        if presses.pop() if presses else 0:
+            raise KeyboardInterrupt
+        return next_turn(energized)
+
+    monkeypatch.setattr(arm, "_next_turn", press)
+    with pytest.raises(KeyboardInterrupt):
+        arm.close()
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6 and not arm._bus.port.is_open
+
+
 def test_a_reader_leaves_the_torque_as_it_found_it():
     servo_bus = fake.servos()
     arm = fake.arm(servo_bus=servo_bus)
