@@ -33,6 +33,7 @@ class TrainConfig:
     learning_rate: float = 1e-4
     final_learning_rate: float = 2.5e-6
     warmup_steps: int = 1000
+    decay_steps: int | None = 30_000      # length of the cosine; None: that of the run, see `schedule`
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 1e-10
@@ -54,6 +55,8 @@ class TrainConfig:
             _require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
         _require(0 <= self.ema < 1, "ema", "a decay in [0, 1)", self.ema)
         _require(self.learning_rate > 0, "learning_rate", "a positive number", self.learning_rate)
+        _require(self.decay_steps is None or self.decay_steps > 0, "decay_steps", "positive steps or none",
+                 self.decay_steps)
         _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes",
                  "positive minutes or none", self.max_minutes)
 

@@ -20,8 +20,8 @@ def tour_recipe(**changes: object) -> TrainConfig:
     """
     recipe = TrainConfig(
         steps=2400, batch_size=32, draws=2, learning_rate=1e-3, final_learning_rate=1e-5, warmup_steps=50,
-        weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1, state_noise=0.02,
-        max_minutes=6.0)
+        decay_steps=None, weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1,
+        state_noise=0.02, max_minutes=6.0)
     return recipe.with_changes(**changes)
 
 

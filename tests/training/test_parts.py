@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from smolkit.report import SmolkitError
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
 from smolkit.training.ema import Ema
+from smolkit.training.recipes import finetune_recipe, tour_recipe
 from smolkit.training.sampler import Sampler, generator
 from smolkit.training.schedule import learning_rate
 from smolkit.training.statistics import statistics_of
@@ -23,6 +26,36 @@ def test_the_default_schedule_is_the_published_one():
     assert learning_rate(0, 30_000, config) == pytest.approx(1e-4 / 1001)
     assert learning_rate(1000, 30_000, config) == pytest.approx(9.973e-5, rel=1e-4)
     assert learning_rate(30_000, 30_000, config) == pytest.approx(2.5e-6)
+
+
+def published(step: int, total_steps: int) -> float:
+    """The preset's own words, as arithmetic."""
+    scale = min(1.0, total_steps / 30_000)
+    warmup, decay = int(1000 * scale), min(total_steps, 30_000)
+    if step < warmup:
+        return 1e-4 * (1 / (warmup + 1) + (1 - 1 / (warmup + 1)) * step / warmup)
+    return 2.5e-6 + (1e-4 - 2.5e-6) * (1 + math.cos(math.pi * min(step, decay) / decay)) / 2
+
+
+@pytest.mark.parametrize("total_steps", [10, 3000, 20_000, 29_999, 30_000, 50_000])
+def test_fine_tuning_follows_the_published_schedule_at_every_length(total_steps):
+    config = finetune_recipe(steps=total_steps)
+    for step in {0, 1, 665, 666, 999, 1000, total_steps // 2, total_steps - 1, total_steps}:
+        assert learning_rate(step, total_steps, config) == pytest.approx(published(step, total_steps), rel=1e-12)
+    if total_steps == 50_000:
+        assert learning_rate(40_000, total_steps, config) == 2.5e-6
+
+
+@pytest.mark.parametrize("total_steps", [20, 80, 499, 1200, 2400])
+def test_the_tours_schedule_is_the_one_that_was_measured(total_steps):
+    config = tour_recipe()
+    warmup = min(50, max(1, total_steps // 10))
+    start = 1e-3 / (warmup + 1)
+    for step in range(total_steps + 1):
+        turn = math.cos(math.pi * min(step, total_steps) / total_steps)
+        measured = start + (1e-3 - start) * step / warmup if step < warmup else 1e-5 + (1e-3 - 1e-5) * (1 + turn) / 2
+        assert learning_rate(step, total_steps, config) == measured
+    assert (config.steps, config.warmup_steps) == (2400, 50)
 
 
 @given(st.integers(1, 5000), st.integers(0, 300))
@@ -90,7 +123,7 @@ def test_a_dead_joint_is_loud():
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"ema": 1.0}, {"learning_rate": -1.0},
-                                    {"max_minutes": 0.0}])
+                                    {"max_minutes": 0.0}, {"decay_steps": 0}])
 def test_impossible_settings_are_refused(change):
     with pytest.raises(SmolkitError, match="SK601"):
         TrainConfig(**change)

@@ -36,8 +36,8 @@ class TinyLearner:
         save_file(self.module.state_dict(), folder / "model.safetensors")
 
 
-CONFIG = TrainConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema=0.9, threads=1,
-                     checkpoint_every_s=0.0, weight_decay=0.01)
+CONFIG = TrainConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, decay_steps=None, ema=0.9,
+                     threads=1, checkpoint_every_s=0.0, weight_decay=0.01)
 
 
 def run(folder: Path, steps: int = 60, **kwargs: object) -> TrainResult:
