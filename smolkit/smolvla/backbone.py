@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from smolkit.report import SmolkitError
+from smolkit.smolvla.fields import misfits
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,27 @@ def read_backbone(folder: Path) -> Backbone:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         backbone = _from_smolkit(raw) if "smolkit" in raw else _from_smolvlm(raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise SmolkitError("SK502", "a SmolVLM config.json with text_config and vision_config",
                            f"{path}: {type(error).__name__}: {error}",
                            "the file is missing, cut off or of another model",
                            "download the backbone's config.json again, or give backbone=...") from error
-    return replace(backbone, **_special_ids(folder))
+    return with_special_ids(backbone, folder)
+
+
+def with_special_ids(backbone: Backbone, tokenizer: Path) -> Backbone:
+    """The ids of the image tokens as the tokenizer in that folder has them; unchanged if it lacks them."""
+    return replace(backbone, **_special_ids(tokenizer))
+
+
+def check_special_ids(backbone: Backbone) -> None:
+    """Refuses image tokens for which the language model has no vector."""
+    largest = max(backbone.fake_image_id, backbone.global_image_id)
+    if largest >= backbone.text.vocabulary:
+        raise SmolkitError("SK507", f"image tokens with ids below {backbone.text.vocabulary}, the vocabulary",
+                           str(largest), "the tokenizer belongs to another backbone, or none was found",
+                           "put the backbone's own tokenizer.json beside its config.json, "
+                           "or set add_image_special_tokens to false")
 
 
 def backbone_to_dict(backbone: Backbone) -> dict[str, Any]:
@@ -116,18 +132,40 @@ VISION_NAMES = {"width": "hidden_size", "ffn": "intermediate_size", "layers": "n
                 "eps": "layer_norm_eps"}
 
 
+# What transformers assumes where a SmolVLM config.json is silent (Llama's and SmolVLM's configuration classes).
+TEXT_DEFAULTS = {"width": 4096, "ffn": 11008, "layers": 32, "heads": 32, "vocabulary": 32000, "eps": 1e-6}
+VISION_DEFAULTS = {"width": 1152, "ffn": 3072, "layers": 12, "heads": 16, "image_px": 224, "patch_px": 32,
+                   "eps": 1e-6}
+SHUFFLE_DEFAULT = 2
+DERIVED = (("kv_heads", None), ("head_dim", None))         # null there means: from the width and the heads
+
+
 def _from_smolkit(raw: dict[str, Any]) -> Backbone:
     parts = dict(raw["smolkit"])
-    return Backbone(VisionConfig(**parts.pop("vision")), TextConfig(**parts.pop("text")), **parts)
+    vision, text = VisionConfig(**parts.pop("vision")), TextConfig(**parts.pop("text"))
+    return _checked(Backbone(vision, text, **parts))
 
 
 def _from_smolvlm(raw: dict[str, Any]) -> Backbone:
     text, vision = raw["text_config"], raw["vision_config"]
-    sizes = {ours: text[theirs] for ours, theirs in TEXT_NAMES.items() if theirs in text}
+    sizes = TEXT_DEFAULTS | {ours: text[theirs] for ours, theirs in TEXT_NAMES.items()
+                             if theirs in text and (ours, text[theirs]) not in DERIVED}
+    eyes = VISION_DEFAULTS | {ours: vision[theirs] for ours, theirs in VISION_NAMES.items() if theirs in vision}
     sizes.setdefault("kv_heads", sizes["heads"])
     sizes.setdefault("head_dim", sizes["width"] // sizes["heads"])
-    eyes = {ours: vision[theirs] for ours, theirs in VISION_NAMES.items() if theirs in vision}
-    return Backbone(VisionConfig(shuffle=raw["scale_factor"], **eyes), TextConfig(**sizes))
+    shuffle = raw.get("scale_factor", SHUFFLE_DEFAULT)
+    return _checked(Backbone(VisionConfig(shuffle=shuffle, **eyes), TextConfig(**sizes)))
+
+
+def _checked(backbone: Backbone) -> Backbone:
+    """Refuses sizes that are no numbers, or no sizes."""
+    wrong = [f"{name} {value!r}, expected {wanted}" for part in (backbone.vision, backbone.text, backbone)
+             for name, wanted, value in misfits(part) if name not in ("vision", "text")]
+    small = [f"{name} {value!r}, expected more than 0" for part in (backbone.vision, backbone.text)
+             for name, value in vars(part).items() if isinstance(value, (int, float)) and value <= 0]
+    if wrong or small:
+        raise ValueError("; ".join(wrong or small))
+    return backbone
 
 
 def _special_ids(folder: Path) -> dict[str, int]:
@@ -138,7 +176,7 @@ def _special_ids(folder: Path) -> dict[str, int]:
     try:
         tokens = json.loads(path.read_text(encoding="utf-8"))["added_tokens"]
         added = {token["content"]: token["id"] for token in tokens}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SmolkitError("SK507", "a tokenizer.json", f"{path}: {type(error).__name__}: {error}",
                            "the file was cut off", "download the backbone's tokenizer again") from error
     names = {"fake_image_id": "<fake_token_around_image>", "global_image_id": "<global-img>"}

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from smolkit.report import Check, Report, SmolkitError
 from smolkit.smolvla import processor_files
-from smolkit.smolvla.backbone import BACKBONES, Backbone, backbone_to_dict, read_backbone
+from smolkit.smolvla.backbone import BACKBONES, Backbone, backbone_to_dict, read_backbone, with_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import ours, split_statistics, theirs
@@ -77,9 +77,10 @@ def load_checkpoint(folder: str | Path, backbone: Path | Backbone | None = None,
     weights, statistics = read_weights(folder / "model.safetensors")
     home = _backbone_folder(folder, config, backbone)
     sizes = backbone if isinstance(backbone, Backbone) else _sizes(config, home)
+    processors = processor_files.read(folder, config, {**(stats or {}), **statistics}, tokenizer or home)
+    sizes = with_special_ids(sizes, processors.tokenizer.folder)     # of the tokenizer that is truly used
     model = _empty_model(config, replace(sizes, lm_head="language.head.weight" in weights))
     found = fill(model, weights, dtype)
-    processors = processor_files.read(folder, config, {**(stats or {}), **statistics}, tokenizer or home)
     return SmolVLAPolicy(model.to(device), processors, fps, seed, weights=found)
 
 

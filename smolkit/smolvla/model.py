@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
 from smolkit.smolvla import aloha
-from smolkit.smolvla.backbone import Backbone
+from smolkit.smolvla.backbone import Backbone, check_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.expert import ActionExpert, Context, vlm_depth
 from smolkit.smolvla.flow import euler, interpolate, reduce_loss, sample_time
@@ -59,6 +59,8 @@ class SmolVLA(nn.Module):
         super().__init__()
         self.config, self.backbone = config, backbone
         text = backbone.text
+        if config.add_image_special_tokens:
+            check_special_ids(backbone)
         self.vision = build_vision(backbone.vision, text.width, len(config.cameras))
         self.language = LanguageModel(text, vlm_depth(config, text.layers), backbone.lm_head)
         self.state_proj = nn.Linear(config.max_state_dim, text.width)
