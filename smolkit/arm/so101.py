@@ -12,6 +12,7 @@ through the guard, and torque comes on only in `energize`.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ class SO101:
         self._present_deg, self._present_s = np.zeros(6), -np.inf
         self._commanded_s = -np.inf
         self._turn = 0                             # counts energize() and release(): whose turn it is
+        self._closes_at_exit = False
         self._moving = threading.RLock()           # a stop button lives in another thread than the loop
         self._bus = Bus(port, **timing)
         try:
@@ -203,6 +205,9 @@ class SO101:
             self._require_movable()
         torque.require_inside(self._bus, self.calibration)
         caps = self._caps()
+        if not self._closes_at_exit:
+            atexit.register(self.close)                            # a script that ends without `with` lets go too
+            self._closes_at_exit = True
         turn = self._next_turn(energized=True)                     # from here on close() must release
         try:
             with self._while_wanted(turn):
@@ -267,6 +272,7 @@ class SO101:
             raise
         finally:
             self._bus.close()
+            atexit.unregister(self.close)
 
 
 def _signed(words: np.ndarray, sign_bit: int) -> np.ndarray:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -143,15 +147,14 @@ def test_a_stop_from_another_thread_in_the_middle_of_a_growing_step_is_not_undon
         follow_down(bus, ids)
 
     def look(moment_s):
-        if stops and not stops[0].is_alive():
+        if stops:
+            stops[0].join()
             after.extend(table(servo_bus, TORQUE_ENABLE))
 
     monkeypatch.setattr(torque, "_follow_down", stop_first)
     arm.clock.on_advance(look)
     with pytest.raises(SmolkitError, match="SK136"):
         arm.energize()
-    for stop in stops:
-        stop.join()
     settle(arm, 0.1)
     assert len(stops) == 1 and set(after) == {0}
 
@@ -279,6 +282,8 @@ def test_an_energize_that_fails_and_cannot_let_go_says_both():
         arm.energize()
     assert "SK135" in error.value.__notes__[0] and "5 (wrist_roll)" in error.value.__notes__[0]
     assert not arm.energized and not arm.ready
+    servo_bus.dead.clear()
+    arm.close()
 
 
 @pytest.mark.fault(14)
@@ -358,6 +363,39 @@ def test_a_ctrl_c_before_the_first_packet_of_close_still_releases(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         arm.close()
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6 and not arm._bus.port.is_open
+
+
+ENDING = """
+import atexit
+from smolkit.arm import fake, registers
+servo_bus = fake.servos()
+atexit.register(lambda: print([servo.get(registers.TORQUE_ENABLE) for servo in servo_bus.servos]))
+arm = fake.arm(servo_bus=servo_bus)
+release, calls = arm.release, []
+arm.release = lambda: (calls.append(1), release())
+atexit.register(lambda: print("released", len(calls), "times before"))
+arm.energize(); arm.energize()
+print([servo.get(registers.TORQUE_ENABLE) for servo in servo_bus.servos])
+"""
+
+
+@pytest.mark.parametrize("end", ["", "raise SystemExit(3)"])
+def test_a_script_that_ends_without_a_with_block_lets_go(end):
+    found = subprocess.run([sys.executable, "-c", ENDING + end], capture_output=True, text=True, timeout=60)
+    assert found.stdout.split("\n")[:3] == ["[1, 1, 1, 1, 1, 1]", "released 1 times before",
+                                            "[0, 0, 0, 0, 0, 0]"]
+    assert found.stderr == ""
+
+
+def test_a_closed_arm_is_forgotten_by_the_scripts_end():
+    arm = fake.arm()
+    arm.energize()
+    arm.energize()
+    arm.close()
+    forgotten = weakref.ref(arm)
+    del arm
+    gc.collect()
+    assert forgotten() is None
 
 
 def test_a_reader_leaves_the_torque_as_it_found_it():
