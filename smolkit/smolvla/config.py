@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from smolkit.report import SmolkitError
+from smolkit.smolvla.fields import misfits
 
+LEAST = {"n_obs_steps": 1, "chunk_size": 1, "n_action_steps": 1, "max_state_dim": 1, "max_action_dim": 1,
+         "empty_cameras": 0, "tokenizer_max_length": 1, "num_steps": 1, "optimizer_lr": 0, "optimizer_eps": 0,
+         "optimizer_weight_decay": 0, "optimizer_grad_clip_norm": 0, "scheduler_warmup_steps": 0,
+         "scheduler_decay_steps": 0, "scheduler_decay_lr": 0}
+POSITIVE = ("expert_width_multiplier", "min_period", "max_period")
 LATER_KEYS = {"pretrained_revision"}     # LeRobot 0.6 writes it, 0.4 refuses it: keep it, never add it
 
 
@@ -130,9 +136,11 @@ class SmolVLAConfig:
 
     @classmethod
     def from_json(cls, path: str | Path) -> SmolVLAConfig:
-        """Reads a `config.json`; a file that is no JSON object is an error that names it."""
+        """Reads a trained policy's `config.json`: an object that tells the state's and the action's size."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            config = cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            _check_features(config, path)
+            return config
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise SmolkitError("SK501", "a SmolVLA config.json", f"{path}: {type(error).__name__}: {error}",
                                "the file is missing, cut off, or was edited by hand",
@@ -144,6 +152,25 @@ class SmolVLAConfig:
 
 def check_config(config: SmolVLAConfig) -> None:
     """Refuses settings that cannot work, before a model is built from them."""
+    for key, wanted, value in misfits(config):
+        raise _refused(key, wanted, value)
+    for key, least in LEAST.items():
+        if getattr(config, key) < least:
+            raise _refused(key, f"at least {least}", getattr(config, key))
+    for key in POSITIVE:
+        if getattr(config, key) <= 0:
+            raise _refused(key, "more than 0", getattr(config, key))
+    if config.resize_imgs_with_padding and min(config.resize_imgs_with_padding) < 1:
+        raise _refused("resize_imgs_with_padding", "a width and a height of at least 1 px",
+                       config.resize_imgs_with_padding)
+    for name, feature in {**config.input_features, **config.output_features}.items():
+        if not feature.shape or min(feature.shape) < 1:
+            raise _refused(f"the shape of {name}", "sizes of at least 1", feature.shape)
+    _check_together(config)
+
+
+def _check_together(config: SmolVLAConfig) -> None:
+    """Settings that are fine alone and not with each other."""
     if not 1 <= config.n_action_steps <= config.chunk_size:
         raise SmolkitError("SK501", f"n_action_steps from 1 to chunk_size ({config.chunk_size})",
                            str(config.n_action_steps),
@@ -160,13 +187,31 @@ def check_config(config: SmolVLAConfig) -> None:
                                f"raise max_{name}_dim")
 
 
+def _refused(key: str, wanted: str, value: Any) -> SmolkitError:
+    return SmolkitError("SK501", f"{key}: {wanted}", repr(value), "the config was edited by hand, or cut off",
+                        f"correct {key}, or copy config.json from the original checkpoint again")
+
+
+def _check_features(config: SmolVLAConfig, path: str | Path) -> None:
+    """A policy that was trained knows how many numbers its state and its action have."""
+    for key, name in (("input_features", "observation.state"), ("output_features", "action")):
+        if name not in getattr(config, key):
+            raise _refused(f"{key} in {path}", f"an entry {name}", sorted(getattr(config, key)))
+
+
 def _tidy(key: str, value: Any) -> Any:
     """JSON to Python: features become `Feature`s, fixed-length lists become tuples."""
     if key in ("input_features", "output_features"):
-        return {name: Feature(f["type"], tuple(f["shape"])) for name, f in (value or {}).items()}
-    if key in ("optimizer_betas", "resize_imgs_with_padding") and value is not None:
+        return {name: _feature(name, raw) for name, raw in value.items()} if isinstance(value, dict) else value
+    if key in ("optimizer_betas", "resize_imgs_with_padding") and isinstance(value, list):
         return tuple(value)
     return value
+
+
+def _feature(name: str, raw: Any) -> Feature:
+    if not isinstance(raw, dict) or not isinstance(raw.get("shape"), list) or "type" not in raw:
+        raise _refused(f"the feature {name}", "{'type': ..., 'shape': [...]}", raw)
+    return Feature(raw["type"], tuple(raw["shape"]))
 
 
 def _plain(value: Any) -> Any:
