@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from smolkit.data.columns import read_table
 from smolkit.data.files import damaged, missing, read_bytes
-from smolkit.data.schema import TASKS_PATH, Info, load_info
+from smolkit.data.schema import TASKS_PATH, Info, load_info, whole
 from smolkit.report import SmolkitError
 
 
@@ -72,11 +73,18 @@ def load_layout(root: Path) -> Layout:
 
 
 def _tables_v3(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
-    rows: list[dict[str, Any]] = []
+    rows: list[Episode] = []
     for path in episode_files(root):
-        found = [row for row in _episode_rows(path) if row["episode_index"] < info.total_episodes]
-        rows.extend(_episode_v3(info, row, path) for row in found)
+        rows.extend(_episode_v3(info, row, path) for row in _episode_rows(path)
+                    if _episode_index(row, path) < info.total_episodes)
     return sorted(rows, key=lambda episode: episode.index), read_tasks(root)
+
+
+def _episode_index(row: dict[str, Any], path: Path) -> int:
+    try:
+        return whole("episode_index", row["episode_index"])
+    except (KeyError, ValueError) as error:
+        raise damaged(path, f"no column of episode_index: {error}") from error
 
 
 def episode_files(root: Path) -> list[Path]:
@@ -106,17 +114,26 @@ def _episode_rows(path: Path) -> list[dict[str, Any]]:
 def _episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
     try:
         videos = {key: _span(info, key, row) for key in info.video_keys}
-        data = info.data_file(row["data/chunk_index"], row["data/file_index"])
-        return Episode(int(row["episode_index"]), int(row["length"]), tuple(row["tasks"]),
-                       int(row["dataset_from_index"]), data, videos)
-    except (KeyError, TypeError) as error:
+        data = info.data_file(_index(row, "data/chunk_index"), _index(row, "data/file_index"))
+        return Episode(_index(row, "episode_index"), _index(row, "length"), tuple(row["tasks"]),
+                       _index(row, "dataset_from_index"), data, videos)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(path, f"episode {row.get('episode_index')}: {type(error).__name__} {error}") from error
 
 
+def _index(row: dict[str, Any], name: str) -> int:
+    """A column of integers: a float there (2.0) says that something rewrote the table."""
+    if not isinstance(row[name], int):
+        raise TypeError(f"{name} is {row[name]!r}, not an integer")
+    return whole(name, row[name])
+
+
 def _span(info: Info, key: str, row: dict[str, Any]) -> VideoSpan:
-    chunk, number = row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"]
-    return VideoSpan(info.video_file(key, chunk, number), float(row[f"videos/{key}/from_timestamp"]),
-                     float(row[f"videos/{key}/to_timestamp"]), chunk, number)
+    chunk, number = _index(row, f"videos/{key}/chunk_index"), _index(row, f"videos/{key}/file_index")
+    from_s, to_s = (float(row[f"videos/{key}/{end}_timestamp"]) for end in ("from", "to"))
+    if not 0 <= from_s <= to_s < math.inf:               # nan fails every comparison
+        raise ValueError(f"{key} is shown from {from_s} s to {to_s} s")
+    return VideoSpan(info.video_file(key, chunk, number), from_s, to_s, chunk, number)
 
 
 def read_tasks(root: Path) -> list[str]:
@@ -135,34 +152,42 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _by_index(path: Path, tasks: dict[int, str]) -> list[str]:
-    if sorted(tasks) != list(range(len(tasks))):
-        raise damaged(path, f"task indices {sorted(tasks)}, not 0..{len(tasks) - 1}")
+    if set(tasks) != set(range(len(tasks))):
+        raise damaged(path, f"task indices {list(tasks)}, not 0..{len(tasks) - 1}")
     return [tasks[index] for index in range(len(tasks))]
 
 
 def _tables_v2(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
-    tasks = {int(row["task_index"]): str(row["task"])
-             for row in _json_lines(root / "meta/tasks.jsonl", "task_index", "task")}
-    rows = _json_lines(root / "meta/episodes.jsonl", "episode_index", "length")
+    try:
+        return _rows_v2(root, info)
+    except (TypeError, ValueError) as error:
+        raise damaged(root / "meta/episodes.jsonl or tasks.jsonl", str(error)) from error
+
+
+def _rows_v2(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
+    tasks = {whole("task_index", row["task_index"]): str(row["task"])
+             for row in json_lines(root / "meta/tasks.jsonl", "task_index", "task")}
+    rows = json_lines(root / "meta/episodes.jsonl", "episode_index", "length")
     episodes, start = [], 0
-    for row in sorted(rows, key=lambda row: int(row["episode_index"])):
+    for row in sorted(rows, key=lambda row: whole("episode_index", row["episode_index"])):
         episodes.append(_episode_v2(info, row, start))
-        start += int(row["length"])
+        start += episodes[-1].length
     return episodes, _by_index(root / "meta/tasks.jsonl", tasks)
 
 
 def _episode_v2(info: Info, row: dict[str, Any], start: int) -> Episode:
     """v2.x has one file per episode and camera, so each span begins at 0 s."""
-    index, length = int(row["episode_index"]), int(row["length"])
+    index, length = whole("episode_index", row["episode_index"]), whole("length", row["length"])
     chunk = index // info.chunks_size
     videos = {key: VideoSpan(info.video_file(key, chunk, 0, index), 0.0, length / info.fps, chunk, index)
               for key in info.video_keys}
     return Episode(index, length, tuple(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
 
 
-def _json_lines(path: Path, *needed: str) -> list[dict[str, Any]]:
+def json_lines(path: Path, *needed: str) -> list[dict[str, Any]]:
+    """One JSON object per line, each with these keys; SK403, SK404 otherwise."""
     try:
-        rows = [json.loads(line) for line in read_bytes(path).decode().splitlines() if line.strip()]
+        rows: list[Any] = [json.loads(line) for line in read_bytes(path).decode().splitlines() if line.strip()]
     except ValueError as error:
         raise damaged(path, f"no valid JSON lines: {error}") from error
     if not all(isinstance(row, dict) and all(key in row for key in needed) for row in rows):

@@ -20,8 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from smolkit.data.columns import Columns, join, read_columns, take
 from smolkit.data.files import damaged, missing
-from smolkit.data.layout import Episode, Layout, load_layout
-from smolkit.data.schema import EXTRA_PATH, STATS_PATH, read_json
+from smolkit.data.layout import Episode, Layout, json_lines, load_layout
+from smolkit.data.schema import EXTRA_PATH, STATS_PATH, read_object
 from smolkit.data.stats import Stats, from_json, merge_stats
 from smolkit.data.video import VideoPool
 from smolkit.report import SmolkitError
@@ -148,7 +148,7 @@ class Dataset:
     def extra(self) -> dict[str, Any]:
         """What smolkit adds (units, calibration); {} for datasets of other recorders."""
         path = self.root / EXTRA_PATH
-        return read_json(path) if path.is_file() else {}
+        return read_object(path) if path.is_file() else {}
 
     def close(self) -> None:
         self._videos.close()
@@ -208,14 +208,22 @@ class Dataset:
 def load_stats(root: Path, version: tuple[int, int]) -> dict[str, Stats]:
     """meta/stats.json, or in v2.1 the merge of meta/episodes_stats.jsonl."""
     if version != (2, 1):
-        return from_json(read_json(root / STATS_PATH))
+        return _stats_of(root / STATS_PATH, read_object(root / STATS_PATH))
     path = root / "meta/episodes_stats.jsonl"
-    if not path.is_file():
-        raise missing(path)
-    import json
+    parts = [_stats_of(path, line["stats"]) for line in json_lines(path, "stats")]
+    if not parts or any(part.keys() != parts[0].keys() for part in parts):
+        raise damaged(path, "no line, or lines with other features than the first")
+    try:
+        return {key: merge_stats([part[key] for part in parts]) for key in parts[0]}
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
 
-    parts = [from_json(json.loads(line)["stats"]) for line in path.read_text().splitlines() if line.strip()]
-    return {key: merge_stats([part[key] for part in parts]) for key in parts[0]}
+
+def _stats_of(path: Path, raw: Any) -> dict[str, Stats]:
+    try:
+        return from_json(raw)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise damaged(path, f"no statistics by feature and name: {error}") from error
 
 
 def _select(layout: Layout, wanted: Sequence[int] | None) -> tuple[Episode, ...]:
@@ -256,8 +264,18 @@ def _load_rows(layout: Layout, episodes: tuple[Episode, ...]) -> Columns:
         columns = read_columns(layout.root / file, layout.info.features)
         part = take(columns, np.isin(columns["episode_index"], [episode.index for episode in here]))
         _check_rows(layout.root / file, part, here)
+        _check_tasks(layout, layout.root / file, part["task_index"])
         parts.append(part)
     return join(parts)
+
+
+def _check_tasks(layout: Layout, path: Path, task_index: np.ndarray) -> None:
+    """Python would take task -1 for the last one."""
+    strange = task_index[(task_index < 0) | (task_index >= len(layout.tasks))]
+    if len(strange):
+        raise SmolkitError("SK406", f"task_index in 0..{len(layout.tasks) - 1} in {path}", str(strange[0]),
+                           "the tasks table belongs to another recording, or was edited",
+                           "copy the whole dataset again")
 
 
 def _check_rows(path: Path, part: Columns, episodes: list[Episode]) -> None:

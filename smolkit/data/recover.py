@@ -17,7 +17,7 @@ from smolkit.data.columns import parquet_bytes, read_table
 from smolkit.data.files import STAGED_SUFFIX, Transaction
 from smolkit.data.layout import Layout, episode_files, load_layout, numbers
 from smolkit.data.reader import Dataset
-from smolkit.data.schema import DATA_PATH, EXTRA_PATH, VERSION, VIDEO_PATH, read_json
+from smolkit.data.schema import DATA_PATH, EXTRA_PATH, VERSION, VIDEO_PATH, read_object
 from smolkit.data.stats import Stats, merge_stats
 from smolkit.data.store import CameraStats, Limits, Store
 from smolkit.data.tables import Place
@@ -36,7 +36,7 @@ def load_store(root: Path, limits: Limits | None = None) -> Store:
                            "another program laid this dataset out",
                            "record into a new dataset and merge them")
     done = clean(layout)
-    extra = read_json(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
+    extra = read_object(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
     cameras = camera_totals(layout, extra) if layout.episodes else {}
     kept = {key: value for key, value in extra.items() if key not in ("episodes", "camera_histograms")}
     store = Store(root, layout.info, kept, limits)

@@ -34,6 +34,8 @@ AUTOMATIC = {"timestamp": "float32", "frame_index": "int64", "episode_index": "i
              "index": "int64", "task_index": "int64"}
 NUMBERS = {"float16", "float32", "float64", "int8", "int16", "int32", "int64",
            "uint8", "uint16", "uint32", "uint64", "bool"}
+DTYPES = NUMBERS | {"string", "image", "video", "language"}      # "language": annotations, which are not read
+NEEDED = ("index", "episode_index", "task_index")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 _KNOWN = ("codebase_version", "robot_type", "total_episodes", "total_frames", "total_tasks",
           "chunks_size", "data_files_size_in_mb", "video_files_size_in_mb", "fps", "splits", "data_path",
@@ -62,18 +64,32 @@ class Feature:
         return self.dtype in NUMBERS
 
     def hwc(self) -> tuple[int, int, int]:
-        """(height, width, channels) in px: old sets put the channels first, and only `names` tells."""
-        if isinstance(self.names, list) and self.names and str(self.names[0]).startswith("channel"):
-            return self.shape[1], self.shape[2], self.shape[0]
-        return self.shape[0], self.shape[1], self.shape[2]
+        """(height, width, channels) in px: old sets put the channels first, as `names` tells.
+
+        >>> Feature("video", (3, 480, 640)).hwc()             # no names: 640 can't be a number of channels
+        (480, 640, 3)
+        """
+        first, second, third = self.shape
+        if isinstance(self.names, list) and self.names:
+            channels_first = str(self.names[0]).startswith("channel")
+        else:
+            channels_first = first in (1, 3) and third not in (1, 3)
+        return (second, third, first) if channels_first else (first, second, third)
 
     def as_json(self) -> dict[str, Any]:
         return {"dtype": self.dtype, "shape": list(self.shape), "names": self.names, **self.extra}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Feature:
+        """Raises ValueError for a dtype that nobody knows, and for a camera that is no picture."""
         extra = {k: v for k, v in value.items() if k not in ("dtype", "shape", "names")}
-        return Feature(str(value["dtype"]), tuple(int(n) for n in value["shape"]), value.get("names"), extra)
+        feature = Feature(str(value["dtype"]), tuple(whole("shape", n) for n in value["shape"]), value.get("names"),
+                          extra)
+        if feature.dtype not in DTYPES:
+            raise ValueError(f"unknown dtype {feature.dtype!r}")
+        if feature.is_camera and (len(feature.shape) != 3 or 0 in feature.shape):
+            raise ValueError(f"a camera of shape {list(feature.shape)}, not height, width and channels")
+        return feature
 
 
 @dataclass(frozen=True)
@@ -138,20 +154,34 @@ def load_info(root: Path) -> Info:
     _check_version(path, raw)
     try:
         return _parse_info(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from error
 
 
 def _parse_info(raw: dict[str, Any]) -> Info:
     features = {check_name(key): Feature.from_json(value) for key, value in raw["features"].items()}
+    absent = [name for name in NEEDED if name not in features or not features[name].is_number]
+    if absent:
+        raise ValueError(f"no feature {absent[0]!r} of numbers")
     plain = {name: raw[name] for name in _KNOWN if name in raw and name not in ("features", "splits")}
     extra = {key: value for key, value in raw.items() if key not in _KNOWN}
-    counts = {name: int(plain[name]) for name in plain
+    counts = {name: whole(name, plain[name]) for name in plain
               if name.startswith("total_") or name.endswith("_in_mb") or name in ("fps", "chunks_size")}
     info = Info(**{**plain, **counts, "features": features, "extra": extra})
     if info.fps <= 0 or info.chunks_size <= 0:
         raise ValueError(f"fps {info.fps} and chunks_size {info.chunks_size} must be positive")
     return info
+
+
+def whole(name: str, value: Any) -> int:
+    """The number as an int; ValueError for 10.7, for -1 and for what is no number.
+
+    >>> whole("fps", 30.0)
+    30
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value or value < 0:
+        raise ValueError(f"{name} is {value!r}, not a whole number")
+    return int(value)
 
 
 def _check_version(path: Path, raw: Any) -> None:
@@ -174,6 +204,14 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path))
     except ValueError as error:
         raise damaged(path, f"no valid JSON: {error}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The file's JSON object, or SK403/SK404 naming the file."""
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise damaged(path, f"a JSON {type(raw).__name__}, not an object")
+    return raw
 
 
 def check_name(name: str) -> str:

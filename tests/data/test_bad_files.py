@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from smolkit.data.reader import Dataset
-from smolkit.data.schema import fill
+from smolkit.data.reader import Dataset, load_stats
+from smolkit.data.schema import Feature, fill
+from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
 from tests.data.recording import new
 
@@ -83,7 +86,8 @@ def test_other_versions_are_refused(root, version):
         Dataset(root)
 
 
-@pytest.mark.parametrize("changes", [{"fps": 0}, {"fps": "ten"}, {"features": []}, {"chunks_size": -1}])
+@pytest.mark.parametrize("changes", [{"fps": 0}, {"fps": "ten"}, {"fps": 10.7}, {"fps": True}, {"fps": 1e999},
+                                     {"features": []}, {"features": {}}, {"chunks_size": -1}, {"total_frames": 2.5}])
 def test_nonsense_in_info_is_refused(root, changes):
     edit(root, **changes)
     with pytest.raises(SmolkitError, match="SK404"):
@@ -134,3 +138,100 @@ def test_unknown_fields_are_kept(root):
     edit(root, tools=["x"])
     info = Dataset(root).info
     assert info.extra == {"tools": ["x"]} and json.loads(info.as_bytes())["tools"] == ["x"]
+
+
+def edit_features(root: Path, **changes) -> None:
+    """Changes entries of `features`; None removes one."""
+    features = json.loads((root / "meta/info.json").read_text())["features"]
+    merged = {key: {**features.get(key, {}), **(changes.get(key) or {})} for key in [*features, *changes]
+              if changes.get(key, {}) is not None}
+    edit(root, features=dict(merged))
+
+
+def edit_column(path: Path, name: str, values) -> None:
+    """Replaces a column of a parquet file by `values(old list)`; None removes it."""
+    table = pq.ParquetFile(path).read()
+    place = table.column_names.index(name)
+    if values is None:
+        table = table.remove_column(place)
+    else:
+        table = table.set_column(place, name, pa.array(values(table.column(name).to_pylist())))
+    pq.write_table(table, path)
+
+
+FRONT = "observation.images.front"
+
+
+@pytest.mark.parametrize("changes", [
+    {"index": None}, {"task_index": None}, {"episode_index": None}, {"index": {"dtype": "string"}},
+    {FRONT: {"shape": [32, 48]}}, {FRONT: {"shape": [0, 48, 3]}}, {FRONT: {"shape": [32.5, 48, 3]}},
+    {"action": {"dtype": "float33"}}, {"action": {"shape": None}}])
+def test_features_that_can_not_be_are_refused(root, changes):
+    edit_features(root, **changes)
+    with pytest.raises(SmolkitError, match="SK404") as caught:
+        Dataset(root)
+    assert "info.json" in str(caught.value)
+
+
+VIDEO = f"videos/{FRONT}/"
+
+
+@pytest.mark.parametrize("column,values", [
+    ("episode_index", None), ("episode_index", lambda old: [None for _ in old]), ("length", None),
+    ("data/file_index", lambda old: [float(n) for n in old]), ("data/file_index", lambda old: [-1 for _ in old]),
+    (VIDEO + "file_index", lambda old: [n + 0.5 for n in old]),
+    (VIDEO + "from_timestamp", lambda old: [float("nan") for _ in old]),
+    (VIDEO + "from_timestamp", lambda old: [-0.1 for _ in old]),
+    (VIDEO + "to_timestamp", lambda old: [float("inf") for _ in old])])
+def test_an_episodes_table_that_can_not_be_is_refused(root, column, values):
+    edit_column(root / FILES[2], column, values)
+    with pytest.raises(SmolkitError, match="SK404") as caught:
+        Dataset(root)
+    assert FILES[2] in str(caught.value)
+
+
+@pytest.mark.parametrize("task", [2, -1])
+def test_a_task_that_nobody_named_is_refused(root, task):
+    edit_column(root / FILES[0], "task_index", lambda old: [task, *old[1:]])
+    with pytest.raises(SmolkitError, match="SK406") as caught:
+        Dataset(root)
+    assert FILES[0] in str(caught.value) and str(task) in caught.value.found
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '{"action": 3}', '{"action": []}'])
+def test_statistics_of_another_form_are_refused(root, content):
+    (root / "meta/stats.json").write_text(content)
+    with pytest.raises(SmolkitError, match="SK404") as caught:
+        Dataset(root).stats()
+    assert "meta/stats.json" in str(caught.value)
+
+
+def test_smolkits_own_file_of_another_form_is_refused(root):
+    (root / "meta/smolkit.json").write_text("[]")
+    for use in (lambda: Dataset(root).extra(), lambda: DatasetWriter.resume(root)):
+        with pytest.raises(SmolkitError, match="SK404") as caught:
+            use()
+        assert "meta/smolkit.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("lines", ["", "{", "[]", "{}", '{"stats": 3}', '{"stats": {"action": {"mean": [1]}}}',
+                                   '{"stats": {}}\n{"stats": {"action": {}}}'])
+def test_broken_statistics_of_v21_are_refused(root, lines):
+    (root / "meta/episodes_stats.jsonl").write_text(lines)
+    with pytest.raises(SmolkitError, match="SK404") as caught:
+        load_stats(root, (2, 1))
+    assert "episodes_stats.jsonl" in str(caught.value)
+
+
+def test_channels_first_without_names_are_understood(root):
+    frames = Dataset(root).to_arrays().frames[FRONT]
+    edit_features(root, **{FRONT: {"shape": [3, 32, 48], "names": None}})
+    assert np.array_equal(Dataset(root).to_arrays().frames[FRONT], frames)
+
+
+@pytest.mark.parametrize("shape,names,hwc", [
+    ((3, 32, 48), None, (32, 48, 3)), ((1, 32, 48), None, (32, 48, 1)), ((32, 48, 3), None, (32, 48, 3)),
+    ((3, 48, 3), None, (3, 48, 3)), ((3, 32, 48), ["channels", "height", "width"], (32, 48, 3)),
+    ((3, 48, 640), ["height", "width", "channels"], (3, 48, 640))])
+def test_height_width_and_channels(shape, names, hwc):
+    assert Feature("video", shape, names).hwc() == hwc
