@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from smolkit.report import SmolkitError
 from smolkit.smolvla.config import SmolVLAConfig
+from smolkit.smolvla.fields import fits
 from smolkit.smolvla.processors import Normalizer, Processors, Stats
 from smolkit.smolvla.tokenizer import TaskTokenizer
 
@@ -96,14 +97,38 @@ def _read_steps(folder: Path, name: str) -> dict[str, dict[str, Any]]:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["steps"]
         steps = {step["registry_name"]: step for step in listed}
-    except (ValueError, KeyError, TypeError) as error:
-        raise SmolkitError("SK509", "a processor pipeline", f"{path}: {error}", "the file is cut off",
-                           "copy it from the original checkpoint again") from error
+        wrong = [flaw for step in listed for flaw in _flaws(step)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_pipeline(path, f"{type(error).__name__}: {error}") from error
+    if wrong:
+        raise _no_pipeline(path, "; ".join(wrong))
     if unknown := sorted(set(steps) - KNOWN):
         raise SmolkitError("SK509", f"steps out of {', '.join(sorted(KNOWN))}", ", ".join(unknown),
                            "the checkpoint's processors do something that SmolVLA's do not",
                            "save it again with the usual pipeline, or apply that step to the data set")
     return steps
+
+
+def _no_pipeline(path: Path, found: str) -> SmolkitError:
+    return SmolkitError("SK509", "a processor pipeline", f"{path}: {found}",
+                        "the file is cut off or was edited by hand",
+                        "copy it from the original checkpoint again")
+
+
+SETTINGS = {"rename_map": dict[str, str], "max_length": int, "padding": str | bool, "eps": float,
+            "norm_map": dict[str, str]}                    # those we read, and their types
+
+
+def _flaws(step: dict[str, Any]) -> list[str]:
+    """What is wrong with one step's entries."""
+    name, config = step["registry_name"], step.get("config", {})
+    parts = {"config": (config, dict), "state_file": (step.get("state_file", ""), str),
+             "artifacts": (step.get("artifacts", {}), dict[str, str])}
+    flaws = [f"{key} of {name} is {value!r}" for key, (value, kind) in parts.items() if not fits(value, kind)]
+    if flaws:
+        return flaws
+    return [f"{key} of {name} is {config[key]!r}" for key, kind in SETTINGS.items()
+            if key in config and (not fits(config[key], kind) or key == "max_length" and config[key] < 1)]
 
 
 def _read_statistics(folder: Path, step: dict[str, Any], only: str | None = None) -> Stats:

@@ -56,9 +56,9 @@ class TaskTokenizer:
                       f"{'beginning' if self.truncation_side == 'left' else 'end'} is cut off", stacklevel=3)
         return ids[-self.max_length:] if self.truncation_side == "left" else ids[:self.max_length]
 
-    def _id(self, token: str | dict) -> int:
-        name = token["content"] if isinstance(token, dict) else token
-        found = self._tokenizer.token_to_id(name)
+    def _id(self, token: str | dict | None) -> int:
+        name = token.get("content") if isinstance(token, dict) else token
+        found = self._tokenizer.token_to_id(name) if isinstance(name, str) else None
         if found is None:
             raise SmolkitError("SK507", f"a tokenizer that knows its padding token {name}", str(self.folder),
                                "the tokenizer belongs to another model",
@@ -87,4 +87,16 @@ def _settings(folder: Path) -> dict:
     path = folder / "tokenizer_config.json"
     if not path.exists():
         return {"truncation_side": "left", "pad_token": "<|im_end|>"}
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_settings(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(settings, dict) or settings.get("truncation_side", "right") not in ("left", "right"):
+        raise _no_settings(path, str(settings)[:80])
+    return settings
+
+
+def _no_settings(path: Path, found: str) -> SmolkitError:
+    return SmolkitError("SK507", "a tokenizer_config.json: an object whose truncation_side is left or right",
+                        f"{path}: {found}", "the file is cut off or was edited by hand",
+                        "download the backbone's tokenizer again, or give tokenizer=FOLDER")
