@@ -41,14 +41,13 @@ def before_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str
                   padding_side="right",
                   padding=tokenizer.pad_to, truncation=True, tokenizer_name=config.vlm_model_name),
             _step("device_processor", device=config.device or "cpu", float_dtype=None),
-            _statistics_step("normalizer_processor", config, processors.normalizer,
+            _statistics_step("normalizer_processor", processors.normalizer,
                              {**config.input_features, **config.output_features}, BEFORE, 5)]
 
 
 def after_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str, Any]]:
     """What happens to the network's actions."""
-    return [_statistics_step("unnormalizer_processor", config, processors.normalizer, config.output_features,
-                             AFTER, 0),
+    return [_statistics_step("unnormalizer_processor", processors.normalizer, config.output_features, AFTER, 0),
             _step("device_processor", device="cpu", float_dtype=None)]
 
 
@@ -159,9 +158,8 @@ def _step(name: str, **config: Any) -> dict[str, Any]:
     return {"registry_name": name, "config": config}
 
 
-def _statistics_step(name: str, config: SmolVLAConfig, normalizer: Normalizer, features: dict[str, Any],
-                     pipeline: str, place: int) -> dict[str, Any]:
+def _statistics_step(name: str, normalizer: Normalizer, features: dict[str, Any], pipeline: str, place: int) -> dict[str, Any]:
     described = {key: {"type": f.type, "shape": list(f.shape)} for key, f in features.items()}
     return {**_step(name, eps=normalizer.eps, features=described,
-                    norm_map=dict(config.normalization_mapping)),
+                    norm_map=dict(normalizer.modes)),          # what is done, whatever the config says
             "state_file": f"{pipeline}_step_{place}_{name}.safetensors"}

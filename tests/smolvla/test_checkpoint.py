@@ -108,6 +108,25 @@ def test_missing_statistics_are_an_error(saved):
         load_checkpoint(saved)
 
 
+def test_saving_writes_the_normalisation_that_was_loaded(tmp_path, saved):
+    """The pipeline says MIN_MAX for the state, the config says MEAN_STD: the pipeline is what is done."""
+    path = saved / "policy_preprocessor.json"
+    raw = json.loads(path.read_text())
+    step = next(step for step in raw["steps"] if step["registry_name"] == "normalizer_processor")
+    step["config"]["norm_map"]["STATE"] = "MIN_MAX"
+    path.write_text(json.dumps(raw))
+    stats = load_file(saved / STATISTICS)
+    limits = {f"observation.state.{name}": torch.full((6,), number)
+              for name, number in (("min", -90.0), ("max", 90.0))}
+    save_file({**stats, **limits}, saved / STATISTICS)
+    policy = load_checkpoint(saved)
+    again = load_checkpoint(save_checkpoint(tmp_path / "copy", policy))
+    assert again.processors.normalizer.modes == policy.processors.normalizer.modes
+    state_deg = torch.full((1, 6), 45.0)
+    assert again.processors.normalizer.apply("observation.state", state_deg)[0].tolist() == [0.5] * 6
+    assert again.model.config.normalization_mapping["STATE"] == "MEAN_STD"
+
+
 def test_an_adapter_alone_is_an_error(saved):
     (saved / "adapter_config.json").write_text("{}")
     with pytest.raises(SmolkitError, match="SK510"):
