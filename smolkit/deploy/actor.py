@@ -21,13 +21,19 @@ from smolkit.teleop.loop import Decision
 
 
 class ChunkActor:
-    """Executes the first `execute` steps of each chunk, then predicts again from a fresh look."""
+    """Executes the first `execute` steps of each chunk, then predicts again from a fresh look.
 
-    def __init__(self, policy: SmolVLAPolicy, execute: int = 4):
-        if execute < 1:
+    >>> from smolkit.smolvla.fake import tiny_policy
+    >>> ChunkActor(tiny_policy()).execute                        # the policy's own n_action_steps
+    5
+    """
+
+    def __init__(self, policy: SmolVLAPolicy, execute: int | None = None):
+        self.execute = _own_steps(policy) if execute is None else execute
+        if self.execute < 1:
             raise SmolkitError("SK701", "at least 1 executed step per chunk", str(execute),
                                "a typing mistake in the deployment's settings", "set execute to 4")
-        self._policy, self._execute = policy, execute
+        self._policy = policy
         self._queue: deque[np.ndarray] = deque()
 
     def reset(self) -> None:
@@ -37,5 +43,14 @@ class ChunkActor:
     def __call__(self, observation: Observation) -> Decision:
         if not self._queue:
             chunk = self._policy.predict(observation)
-            self._queue.extend(chunk.actions_deg[:self._execute])      # each (6,)
+            self._queue.extend(chunk.actions_deg[:self.execute])      # each (6,)
         return Decision(self._queue.popleft())
+
+
+def _own_steps(policy: SmolVLAPolicy) -> int:
+    """What the policy's config says; a control that wraps a policy has no config."""
+    model = getattr(policy, "model", None)
+    if model is None:
+        raise SmolkitError("SK701", "how many steps of each chunk to execute", "none given, and no config",
+                           f"{type(policy).__name__} only wraps a policy", "give execute=...")
+    return model.config.n_action_steps
