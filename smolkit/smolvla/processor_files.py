@@ -158,7 +158,8 @@ def _step(name: str, **config: Any) -> dict[str, Any]:
     return {"registry_name": name, "config": config}
 
 
-def _statistics_step(name: str, normalizer: Normalizer, features: dict[str, Any], pipeline: str, place: int) -> dict[str, Any]:
+def _statistics_step(name: str, normalizer: Normalizer, features: dict[str, Any], pipeline: str,
+                     place: int) -> dict[str, Any]:
     described = {key: {"type": f.type, "shape": list(f.shape)} for key, f in features.items()}
     return {**_step(name, eps=normalizer.eps, features=described,
                     norm_map=dict(normalizer.modes)),          # what is done, whatever the config says
