@@ -28,6 +28,7 @@ LEROBOT_TURN = 4095                                # ticks a turn in LeRobot's d
 RAD_PER_TRUE_TICK = 2 * np.pi / 4096
 MAX_OFFSET = 2047                                  # 11 bits of magnitude
 LEAST_SPAN = 0.75                                  # of the joint's mechanical range: less is half a sweep
+MOST_SPAN = 1.25                                   # of it; real arms reach 1.21 at the gripper
 FOLLOWER_FOLDERS = ("so_follower", "so101_follower")       # today's name, and the older one
 LEADER_FOLDERS = ("so_leader", "so101_leader")
 
@@ -172,15 +173,22 @@ class Calibration:
         return calibration
 
     def check_sweep(self) -> None:
-        """Raises SK122 where a joint's range is far smaller than the joint's mechanics allow."""
+        """Raises SK122 where a joint's range is far from what the joint's mechanics allow.
+
+        Too wide is as wrong as half: the middle, which is zero degrees, would be somewhere else. wrist_roll
+        is given a whole turn instead of being swept.
+        """
         for joint, motor in zip(JOINTS, self.motors, strict=True):
             expected = (joint.upper_rad - joint.lower_rad) / RAD_PER_TRUE_TICK
             span = motor.range_max - motor.range_min
             if span < LEAST_SPAN * expected:
-                raise SmolkitError(
-                    "SK122", f"{joint.name} swept over about {expected:.0f} ticks", f"{span} ticks",
-                    "the joint was not moved from stop to stop while its range was recorded",
-                    "smolkit calibrate PORT --out FILE")
+                cause = "the joint was not moved from stop to stop while its range was recorded"
+            elif span > MOST_SPAN * expected and joint.name != "wrist_roll":
+                cause = "a loose horn slipped during the sweep, a missing stop, or the file was edited by hand"
+            else:
+                continue
+            raise SmolkitError("SK122", f"{joint.name} swept over about {expected:.0f} ticks", f"{span} ticks",
+                               cause, "smolkit calibrate PORT --out FILE")
 
 
 def wrong(expected: str, found: str, cause: str) -> SmolkitError:

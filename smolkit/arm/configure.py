@@ -6,7 +6,7 @@
     >>> require_servos(bus, range(1, 7)); check_voltage(bus, range(1, 7))
     >>> written = configure(bus, range(1, 7))
     >>> [register.name for register in written[6]]
-    ['Return_Delay_Time', 'P_Coefficient', 'Max_Torque_Limit', 'Protection_Current', 'Overload_Torque']
+    ['Return_Delay_Time', 'Max_Torque_Limit', 'P_Coefficient', 'Protection_Current', 'Overload_Torque']
     >>> any(configure(bus, range(1, 7)).values())            # EEPROM wears: a second time writes nothing
     False
 

@@ -20,14 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from smolkit.arm.calibration import Calibration
-from smolkit.arm.joints import JOINT_NAMES
 from smolkit.report import SmolkitError
 
 from .limits import FULL_RANGE_DEG, JOINT_DEG, Memory, begin, inner_range, limit
 from .profiles import Profile
 from .profiles import profile as named
 
-ROLL = JOINT_NAMES.index("wrist_roll")
 LOG_LENGTH = 1000                  # half a minute at 30 Hz in which every single action was limited
 
 
@@ -193,13 +191,11 @@ def calibrated_range(calibration: Calibration) -> np.ndarray:
         >>> calibrated_range(arm)[:, 0].round(1)
         array([-87.9,  87.9])
 
-    LeRobot writes a full turn for wrist_roll without asking the arm, which has stops: there the drawing's
-    limits count.
+    Never wider than the drawing's limits: what an arm reaches beyond them is play, a slipped horn, or, at
+    wrist_roll, the full turn that LeRobot writes without asking the arm, which has stops.
     """
     ends = np.stack([calibration.to_pos(calibration.range_min), calibration.to_pos(calibration.range_max)])
-    range_deg = np.sort(ends, axis=0)
-    range_deg[:, ROLL] = np.clip(range_deg[:, ROLL], *FULL_RANGE_DEG[:, ROLL])
-    return range_deg
+    return np.clip(np.sort(ends, axis=0), *FULL_RANGE_DEG)                 # the gripper's ends are 0 and 100 %
 
 
 def _six_numbers(value: np.ndarray) -> np.ndarray | None:

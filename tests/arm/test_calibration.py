@@ -133,3 +133,16 @@ def test_a_damaged_file_is_refused(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(SmolkitError, match="SK120"):
         Calibration.load(path)
+
+
+@pytest.mark.parametrize("name", JOINT_NAMES)
+def test_a_range_wider_than_the_joint_is_not_believed_except_of_the_wrist_roll(name):
+    table = REAL.as_dict()
+    table[name] |= {"range_min": 0, "range_max": 4095}
+    wide = Calibration.from_dict(table)
+    if name == "wrist_roll":
+        wide.check_sweep()
+        return
+    with pytest.raises(SmolkitError, match="SK122") as error:
+        wide.check_sweep()
+    assert name in error.value.expected and "4095" in error.value.found

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smolkit.arm.calibration import Calibration, MotorCalibration
 from smolkit.arm.inverse import reach
 from smolkit.arm.joints import LOWER_DEG, UPPER_DEG, from_radians, to_radians
 from smolkit.arm.kinematics import link_frames, tool_frame
 from smolkit.report import SmolkitError
 from smolkit.safety import geometry
-from smolkit.safety.envelope import Envelope
+from smolkit.safety.envelope import Envelope, calibrated_range
 from smolkit.safety.limits import FULL_RANGE_DEG, JOINT_DEG, inner_range
 from smolkit.safety.profiles import PROFILES, Profile
 
@@ -265,3 +266,11 @@ def test_every_clip_is_in_the_log_with_cause_and_time():
     assert moments == sorted(moments) and moments[-1] == pytest.approx(1.0)
     assert all(clip.reasons and clip.withheld_deg > 1 for clip in report.log)
     assert "limited" in report.text() and report.limited_share == report.limited / 10
+
+
+def test_the_calibrated_range_is_never_wider_than_the_drawing_but_may_be_narrower():
+    wide = Calibration(tuple(MotorCalibration(i, 0, 0, 0, 4095) for i in range(1, 7)))
+    assert (calibrated_range(wide)[:, :5] == FULL_RANGE_DEG[:, :5]).all()
+    narrow = calibrated_range(Calibration(tuple(MotorCalibration(i, 0, 0, 1100, 2900) for i in range(1, 7))))
+    assert np.abs(narrow[:, :5].T - [-79.12, 79.12]).max() < 0.01
+    assert narrow[:, 5].tolist() == [0, 100]
