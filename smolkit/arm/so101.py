@@ -200,9 +200,16 @@ class SO101:
         return np.where(ticks == wanted, admitted_deg, calibration.to_pos(ticks))
 
     def energize(self) -> None:
-        """Torque on where the arm stands, from a tenth of stall to the caps within `ramp_s`."""
+        """Torque on where the arm stands, from a tenth of stall to the caps within `ramp_s`.
+
+        Raises SK110 (voltage), SK133 (outside its range), SK138 (a servo reports a fault or is hot) before
+        anything is written; SK134, SK136 on the way, and then the arm is released.
+        """
         if self.guard is None:
             self._require_movable()
+        check_voltage(self._bus, self.calibration.ids)
+        state = self.read()
+        torque.require_healthy(self.calibration.ids, state.error_bits, state.temperature_c)
         torque.require_inside(self._bus, self.calibration)
         caps = self._caps()
         if not self._closes_at_exit:

@@ -24,6 +24,7 @@ HOLDING_TICKS = 34                                 # 3 deg: as far as a servo th
 SUNK_TICKS = 23                                    # 2 deg: less is a servo's ordinary sag under load
 TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
 ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
+HOT_C = 65                                         # the servo itself cuts at 70, in the middle of a motion
 TRIES = 3
 
 
@@ -98,6 +99,17 @@ def _starting_caps(bus: Bus, ids: tuple[int, ...], caps: Mapping[int, int]) -> d
     holding = bus.sync_read(registers.TORQUE_ENABLE, ids)
     now = bus.sync_read(registers.TORQUE_LIMIT, ids)
     return {i: min(now[i], caps[i]) if holding[i] else min(START_CAP, caps[i]) for i in ids}
+
+
+def require_healthy(ids: Iterable[int], errors: Iterable[int], temperature_c: Iterable[float]) -> None:
+    """Raises SK138 for servos that report a fault or are too hot to be loaded again; nothing is written."""
+    ill = [f"{i} ({joint_name(i)}) " + (", ".join(registers.error_names(int(bits))) or f"{heat_c:.0f} deg C")
+           for i, bits, heat_c in zip(ids, errors, temperature_c, strict=True) if bits or heat_c >= HOT_C]
+    if ill:
+        raise SmolkitError("SK138", f"six servos without a fault and below {HOT_C} deg C", "; ".join(ill),
+                           "a joint was blocked or loaded too long, or the supply is weak",
+                           "hold the arm, release it and let it cool; if it stays red, power it off and on,"
+                           " then run: smolkit doctor PORT")
 
 
 def require_inside(bus: Bus, calibration: Calibration) -> None:

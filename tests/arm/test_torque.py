@@ -86,6 +86,47 @@ def test_a_refusal_to_energize_does_not_drop_an_arm_that_holds():
     assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
 
 
+def _blocked_too_long(servo_bus):
+    servo_bus.forced_errors[3] = registers.OVERLOAD | registers.CURRENT
+
+
+def _hot(servo_bus):
+    servo_bus.protection.temperature_c[2] = 66.9
+
+
+def _sagging(servo_bus):
+    servo_bus.protection.supply_v = 3.5
+
+
+@pytest.mark.parametrize(("fault", "code", "found"), [
+    (_blocked_too_long, "SK138", "3 (elbow_flex) over-current, overload"), (_hot, "SK138", "3 (elbow_flex) 66 deg C"),
+    (_sagging, "SK110", "3.5 V")])
+@pytest.mark.parametrize("holding", [False, True])
+def test_an_ill_servo_is_not_energized_and_nothing_is_written(fault, code, found, holding):
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    if holding:
+        arm.energize()
+    before = [bytes(servo.live[:56]) for servo in servo_bus.servos]
+    fault(servo_bus)
+    settle(arm, 0.1)
+    with pytest.raises(SmolkitError, match=code) as error:
+        arm.energize()
+    assert found in error.value.found
+    assert [bytes(servo.live[:56]) for servo in servo_bus.servos] == before
+    servo_bus.forced_errors.clear()
+    arm.close()
+
+
+def test_a_warm_servo_is_energized():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    servo_bus.protection.temperature_c[2] = 64.9
+    arm.energize()
+    assert arm.ready
+    arm.close()
+
+
 def test_a_release_from_another_thread_always_wins():
     for _ in range(8):
         servo_bus = fake.servos()
