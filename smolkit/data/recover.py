@@ -1,11 +1,14 @@
 """Opening a dataset to go on recording: first everything beyond info.json's counters is taken back.
 
 A kill between two renames can leave an episode in the data file or in an mp4 that info.json doesn't
-count. Such a tail is cut off (packets are copied, nothing is encoded again); counted episodes stay.
+count. Such a tail is cut off (packets are copied, nothing is encoded again) and a warning tells it; counted
+episodes stay. A kill leaves one such episode at most: where there are more, info.json is wrong, not they.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from smolkit.data.columns import parquet_bytes, read_table
 from smolkit.data.files import STAGED_SUFFIX, Transaction
 from smolkit.data.layout import Layout, episode_files, load_layout, numbers
 from smolkit.data.reader import Dataset
-from smolkit.data.schema import DATA_PATH, EXTRA_PATH, VERSION, VIDEO_PATH, read_object
+from smolkit.data.schema import DATA_PATH, EXTRA_PATH, INFO_PATH, VERSION, VIDEO_PATH, read_object
 from smolkit.data.stats import Stats, merge_stats
 from smolkit.data.store import CameraStats, Limits, Store
 from smolkit.data.tables import Place
@@ -26,7 +29,11 @@ from smolkit.report import SmolkitError
 
 
 def load_store(root: Path, limits: Limits | None = None) -> Store:
-    """The dataset, cleaned, ready for its next episode; that one goes to new files, as LeRobot does it."""
+    """The dataset, cleaned, ready for its next episode; that one goes to new files, as LeRobot does it.
+
+    What was taken back is told by a warning. Errors: SK402 and SK405 for datasets that we can't continue,
+    SK416 where more than one episode would go.
+    """
     layout = load_layout(root)
     if layout.info.codebase_version != VERSION:
         raise SmolkitError("SK402", f"a dataset {VERSION} to continue", layout.info.codebase_version,
@@ -35,8 +42,12 @@ def load_store(root: Path, limits: Limits | None = None) -> Store:
         raise SmolkitError("SK405", f"the paths {DATA_PATH} and {VIDEO_PATH}", layout.info.data_path,
                            "another program laid this dataset out",
                            "record into a new dataset and merge them")
-    done = clean(layout)
     extra = read_object(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
+    refuse_to_drop_many(layout)
+    done = clean(layout)
+    if done:
+        warnings.warn(f"{root}: an episode that was not saved to its end was taken back: {'; '.join(done)}",
+                      RuntimeWarning, stacklevel=3)
     cameras = camera_totals(layout, extra) if layout.episodes else {}
     kept = {key: value for key, value in extra.items() if key not in ("episodes", "camera_histograms")}
     store = Store(root, layout.info, kept, limits)
@@ -101,6 +112,40 @@ def clean(layout: Layout) -> list[str]:
         for path in sorted((root / "videos" / key).glob("chunk-*/file-*.mp4")):
             done.extend(_cut_frames(layout, key, path))
     return done
+
+
+def refuse_to_drop_many(layout: Layout) -> None:
+    """SK416 where files hold two or more episodes that info.json doesn't count; nothing is changed."""
+    root, counted = layout.root, layout.info.total_episodes
+    rows = _data_rows(root)                                                # episode -> frames
+    tail = {index for index in [*rows, *_indices(root / "meta/episodes")] if index >= counted}
+    loose = {key: _loose_videos(layout, key) for key in layout.info.video_keys}
+    if max([len(tail), *map(len, loose.values())]) <= 1:
+        return
+    names = [path.relative_to(root).as_posix() for paths in loose.values() for path in paths]
+    more = f"episodes {sorted(tail)}" if tail else "no rows for them"
+    raise SmolkitError(
+        "SK416", f"at most one episode beyond the {counted} that {INFO_PATH} counts in {root}",
+        f"{more}; uncounted videos: {', '.join(names) or 'none'}",
+        f"{INFO_PATH} is older than the other files: it was restored, copied or edited",
+        f"copy the folder; to keep them set total_episodes to {max(tail, default=counted - 1) + 1} and total_frames "
+        f"to {sum(rows.values())} in {INFO_PATH}; to drop them merge this dataset alone into a new folder")
+
+
+def _data_rows(root: Path) -> Counter[int]:
+    return Counter(_indices(root / "data"))
+
+
+def _indices(folder: Path) -> list[int]:
+    """episode_index of every row of all tables in the folder."""
+    return [index for path in sorted(folder.glob("chunk-*/file-*.parquet"))
+            for index in read_table(path, ["episode_index"]).column(0).to_pylist()]
+
+
+def _loose_videos(layout: Layout, key: str) -> list[Path]:
+    """The camera's mp4s that no counted episode is shown by."""
+    used = {layout.root / episode.videos[key].file for episode in layout.episodes}
+    return [path for path in sorted((layout.root / "videos" / key).glob("chunk-*/file-*.mp4")) if path not in used]
 
 
 def _cut_rows(root: Path, path: Path, episodes: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -81,7 +82,8 @@ def test_a_power_cut_between_any_two_renames_loses_only_that_episode(tmp_path, r
         shutil.copy(tmp_path / "after" / name, before / name)
     (before / "data" / f"junk{STAGED_SUFFIX}").write_bytes(b"half")
     check_content(before, [6])
-    check_goes_on(before, 1)
+    with pytest.warns(RuntimeWarning, match="taken back: removed data/junk"):
+        check_goes_on(before, 1)
     dataset = Dataset(before)
     assert dataset.stats()["action"]["count"].tolist() == [15]
     assert dataset.stats()["observation.images.front"]["count"].tolist() == [15]
@@ -94,11 +96,48 @@ def test_a_cut_tail_leaves_true_statistics(tmp_path):
         record(writer, [6])
     for name in changed_files(before, tmp_path / "after")[:-1]:
         shutil.copy(tmp_path / "after" / name, before / name)
-    DatasetWriter.resume(before).finalize()
+    with pytest.warns(RuntimeWarning, match="taken back: .*data/chunk-000/file-000.parquet.*file-000.mp4"):
+        DatasetWriter.resume(before).finalize()
     lone = Dataset(new(tmp_path / "lone", [6])).stats()
     for key, stats in Dataset(before).stats().items():
         for name in ("mean", "std", "min", "count"):
             assert stats[name] == pytest.approx(lone[key][name]), (key, name)
+
+
+def content_of(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def counted(root: Path, episodes: int, frames: int) -> None:
+    path = root / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"total_episodes": episodes, "total_frames": frames}))
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_an_old_info_does_not_cost_whole_episodes(tmp_path, kept):
+    root = new(tmp_path / "set", [6, 6, 6])
+    counted(root, kept, 6 * kept)
+    before = content_of(root)
+    with pytest.raises(SmolkitError, match="SK416") as caught:
+        DatasetWriter.resume(root)
+    assert content_of(root) == before
+    assert "total_episodes to 3 and total_frames to 18" in caught.value.next_step
+    counted(root, 3, 18)
+    check_goes_on(root, 3)
+
+
+def test_videos_that_no_episode_shows_are_not_deleted_by_the_dozen(tmp_path):
+    root = new(tmp_path / "set", [6])
+    video = root / "videos/observation.images.front/chunk-000/file-000.mp4"
+    shutil.copy(video, video.with_name("file-001.mp4"))
+    shutil.copy(video, video.with_name("file-002.mp4"))
+    with pytest.raises(SmolkitError, match="SK416") as caught:
+        DatasetWriter.resume(root)
+    assert "front/chunk-000/file-002.mp4" in caught.value.found
+    video.with_name("file-002.mp4").unlink()
+    with pytest.warns(RuntimeWarning, match="removed videos/observation.images.front/chunk-000/file-001.mp4"):
+        DatasetWriter.resume(root).finalize()
+    check_content(root, [6])
 
 
 DISK_FULL = """
