@@ -14,15 +14,16 @@ The procedure and the numbers are LeRobot's, so that both read the same file; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from smolkit.arm import registers, torque
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import MAX_OFFSET, Calibration, MotorCalibration
-from smolkit.arm.configure import joint_name, require_servos, write_calibration
+from smolkit.arm.configure import CALIBRATED, joint_name, require_servos, write_calibration
 from smolkit.arm.joints import JOINT_NAMES, LOWER_RAD, UPPER_RAD
+from smolkit.arm.registers import Register
 from smolkit.clock import Clock, SteppedClock, WallClock
 from smolkit.report import SmolkitError
 
@@ -41,21 +42,41 @@ def calibrate(bus: Bus, move_to_mid: Callable[[], None], sweeping: Callable[[], 
 
     `move_to_mid` returns when the arm is held in its middle pose; `sweeping` is asked before every
     sample and returns False when all joints have been moved from stop to stop; `progress` gets
-    present, least and greatest ticks (6,). Raises SK122 (half a sweep), SK123 (the 0/4095 seam).
+    present, least and greatest ticks (6,). Raises SK122 (half a sweep), SK123 (the 0/4095 seam). Whatever
+    ends it early, the servos get their old offsets and limits back.
     """
     clock = clock if clock is not None else WallClock()
     require_servos(bus, IDS)
     torque.release(bus, IDS)
-    move_to_mid()
-    offsets = _set_middle(bus)
-    low, high = _sweep(bus, sweeping, clock, 1 / rate_hz, progress)
+    before = {register: bus.sync_read(register, IDS) for register in CALIBRATED}
+    try:
+        move_to_mid()
+        offsets = _set_middle(bus)
+        low, high = _sweep(bus, sweeping, clock, 1 / rate_hz, progress)
+        calibration = _checked(offsets, low, high)
+        write_calibration(bus, calibration)
+    except BaseException as error:
+        _put_back(bus, before, error)
+        raise
+    return calibration
+
+
+def _checked(offsets: list[int], low: np.ndarray, high: np.ndarray) -> Calibration:
     low[WRIST_ROLL], high[WRIST_ROLL] = 0, 4095    # it turns too far for stop to stop to be a use
     motors = tuple(MotorCalibration(i, 0, offset, int(a), int(b))
                    for i, offset, a, b in zip(IDS, offsets, low, high, strict=True))
     calibration = Calibration(motors)
     calibration.check_sweep()
-    write_calibration(bus, calibration)
     return calibration
+
+
+def _put_back(bus: Bus, before: Mapping[Register, Mapping[int, int]], error: BaseException) -> None:
+    """The servos as they were: half a calibration would fit neither the old file nor a new one."""
+    for servo_id in IDS:
+        try:
+            bus.write_eeprom(servo_id, {register: values[servo_id] for register, values in before.items()})
+        except SmolkitError as second:
+            error.add_note(f"servo {servo_id} could not be put back: calibrate again before moving it. {second}")
 
 
 def _set_middle(bus: Bus) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smolkit.arm import calibrate as calibrate_module
 from smolkit.arm import fake
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import MIDDLE_RAD, calibrate, calibrate_with_hand
@@ -12,7 +13,7 @@ from smolkit.arm.configure import calibration_differences
 from smolkit.arm.emulator import ServoBus, connect
 from smolkit.arm.fake import SpringPlant
 from smolkit.arm.joints import JOINT_NAMES, LOWER_RAD, UPPER_RAD, from_radians
-from smolkit.arm.registers import LOCK, PRESENT_POSITION, TORQUE_ENABLE
+from smolkit.arm.registers import LOCK, MIN_POSITION_LIMIT, PRESENT_POSITION, TORQUE_ENABLE
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
 
@@ -124,3 +125,56 @@ def test_a_missing_servo_stops_before_anything_is_written():
     with pytest.raises(SmolkitError, match="SK101"):
         calibrate_with_hand(Bus(connect(servo_bus)), servo_bus.hand_pose)
     assert all(servo.eeprom_writes == 0 for servo in servo_bus.servos)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("moment", ["middle", "sweep", "limits"])
+def test_an_abort_leaves_the_servos_as_they_were(error, moment, monkeypatch):
+    servo_bus = fake.servos(5)
+    first = fake.calibrated(servo_bus)
+    other_middle = MIDDLE_RAD + 0.1
+
+    def abort(*_):
+        raise error
+
+    def stop_half_way():
+        yield from sweep()[:4]
+        abort()
+
+    def write_one_limit(bus, calibration):
+        bus.write_eeprom(1, {MIN_POSITION_LIMIT: 1234})
+        abort()
+
+    if moment == "limits":
+        monkeypatch.setattr(calibrate_module, "write_calibration", write_one_limit)
+    poses = stop_half_way() if moment == "sweep" else sweep(steps=30)
+    with Bus(connect(servo_bus)) as bus, pytest.raises(error) as ended:
+        calibrate(bus, abort if moment == "middle" else lambda: servo_bus.hand_pose(other_middle),
+                  lambda: _moved(servo_bus, poses), clock=SteppedClock())
+    assert not getattr(ended.value, "__notes__", [])
+    servo_bus.power_cycle()
+    with Bus(connect(servo_bus)) as bus:
+        assert calibration_differences(bus, first) == []
+
+
+def _moved(servo_bus, poses):
+    if not isinstance(poses, list):
+        servo_bus.hand_pose(next(poses))
+        return True
+    if poses:
+        servo_bus.hand_pose(poses.pop(0))
+    return bool(poses)
+
+
+def test_an_abort_that_cannot_put_a_servo_back_says_so():
+    servo_bus = fake.servos(5)
+    fake.calibrated(servo_bus)
+
+    def lose_one():
+        servo_bus.dead.add(4)
+        raise KeyboardInterrupt
+
+    with Bus(connect(servo_bus)) as bus, pytest.raises(KeyboardInterrupt) as ended:
+        calibrate(bus, lose_one, lambda: False, clock=SteppedClock())
+    note, = ended.value.__notes__
+    assert "servo 4 could not be put back" in note and "SK101" in note
