@@ -95,22 +95,30 @@ class Bus:
                                                        len(data), data), (servo_id,), 0)[servo_id].error
 
     def write_eeprom(self, servo_id: int, values: Mapping[Register, int]) -> tuple[Register, ...]:
-        """Writes only what differs (EEPROM wears), verified by reading back; returns what was written."""
+        """Writes only what differs (EEPROM wears), verified by reading back; returns what was written.
+
+        By sync write: a servo with Response_Status_Level 0 acknowledges nothing, yet answers every read.
+        """
         different = {r: v for r, v in values.items() if self.read(servo_id, r) != v}
         if not different:
             return ()
-        self.write(servo_id, registers.LOCK, 0)
+        self._insist(servo_id, registers.LOCK, 0)  # unverified, a value could last until power-off only
         try:
             for register, value in different.items():
-                self.write(servo_id, register, value)
+                self._insist(servo_id, register, value)
         finally:
-            self.write(servo_id, registers.LOCK, 1)
-        for register, value in different.items():
-            found = self.read(servo_id, register)
-            if found != value:
-                raise SmolkitError("SK107", f"{register.name} = {value} on servo {servo_id}", str(found),
-                                   "the servo did not keep the value", "power the arm off and on, try again")
+            self._insist(servo_id, registers.LOCK, 1)
         return tuple(different)
+
+    def _insist(self, servo_id: int, register: Register, value: int) -> None:
+        """Writes until the servo shows the value; raises SK107 where it keeps another."""
+        for _ in range(self.retries + 1):
+            self.sync_write(register, {servo_id: value})
+            found = self.read(servo_id, register)
+            if found == value:
+                return
+        raise SmolkitError("SK107", f"{register.name} = {value} on servo {servo_id}", str(found),
+                           "the servo did not keep the value", "power the arm off and on, try again")
 
     # -- all servos -------------------------------------------------------------------------------
 

@@ -311,6 +311,46 @@ def test_eeprom_is_written_only_where_it_differs_and_locked_again():
     assert (bus.read(1, registers.P_COEFFICIENT), bus.read(1, registers.LOCK)) == (16, 1)
 
 
+def test_a_servo_that_acknowledges_no_write_is_configured_like_the_others():
+    servo_bus = servos()
+    servo_bus.set_register(3, registers.RESPONSE_STATUS_LEVEL, 0)
+    bus = Bus(connect(servo_bus))
+    wanted = {registers.P_COEFFICIENT: 16, registers.RESPONSE_STATUS_LEVEL: 1}
+    assert bus.write_eeprom(3, wanted) == tuple(wanted)
+    servo_bus.power_cycle()
+    assert [bus.read(3, register) for register in (*wanted, registers.LOCK)] == [16, 1, 1]
+    assert bus.retried == 0
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize("lost", range(3))
+def test_a_lost_write_of_eeprom_is_repeated_and_persists(lost):
+    servo_bus = servos()
+    port = connect(servo_bus)
+    handle, writes = port._handle, []
+
+    def lose_one(request):
+        if request[4] != packets.SYNC_WRITE:
+            return handle(request)
+        writes.append(request)
+        return b"" if len(writes) == lost + 1 else handle(request)   # the lock, the value, the lock
+
+    port._handle = lose_one
+    bus = Bus(port)
+    assert bus.write_eeprom(2, {registers.P_COEFFICIENT: 16}) == (registers.P_COEFFICIENT,)
+    assert bus.read(2, registers.LOCK) == 1 and len(writes) == 4
+    servo_bus.power_cycle()
+    assert bus.read(2, registers.P_COEFFICIENT) == 16
+
+
+def test_a_value_that_a_servo_does_not_keep_is_reported_and_the_lock_closed():
+    servo_bus = servos()
+    bus = Bus(connect(servo_bus))
+    with pytest.raises(SmolkitError, match="SK107"):
+        bus.write_eeprom(2, {registers.MODEL_NUMBER: 5, registers.P_COEFFICIENT: 16})
+    assert bus.read(2, registers.LOCK) == 1
+
+
 def test_negative_goals_go_out_as_sign_and_magnitude():
     servo_bus = servos()
     Bus(connect(servo_bus)).sync_write(GOAL_POSITION, {1: -5})
