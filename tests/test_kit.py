@@ -91,3 +91,12 @@ def test_after_a_pause_a_far_goal_is_approached_slowly():
             sent.append(kit.arm.command(far_deg)[0] - start_deg[0])
             kit.clock.sleep_until(kit.clock.now_s() + 1 / 30)
     assert sent[-1] < 17                                               # 30 deg/s, not the profile's 90
+
+
+def test_arming_again_and_again_does_not_let_a_loaded_arm_sink():
+    with Kit.sim("tour", 0, image_px=16) as kit:
+        kit.arm.energize()
+        before_deg = kit.arm.read().pos_deg
+        for _ in range(12):
+            kit.arm.energize()
+        assert np.abs(kit.arm.read().pos_deg - before_deg)[:5].max() < 0.5

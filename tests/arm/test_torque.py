@@ -446,13 +446,3 @@ def test_a_reader_leaves_the_torque_as_it_found_it():
     reader, _ = reopened(servo_bus, calibration=arm.calibration)
     reader.close()
     assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
-
-
-def test_arming_again_and_again_does_not_let_a_loaded_arm_sink():
-    from smolkit.kit import Kit
-    with Kit.sim("tour", 0, image_px=16) as kit:
-        kit.arm.energize()
-        before_deg = kit.arm.read().pos_deg
-        for _ in range(12):
-            kit.arm.energize()
-        assert np.abs(kit.arm.read().pos_deg - before_deg)[:5].max() < 0.5

@@ -166,7 +166,8 @@ calls = st.one_of(
 
 
 @pytest.mark.fault(19)
-@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate))      # shrinking takes minutes
+# Shrinking takes minutes. The short run tries the same sequences every time; a longer one tries new ones.
+@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate), derandomize=LONGER == 1)
 @given(st.sampled_from(["beginner", "standard", "demonstration"]), st.lists(calls, min_size=3, max_size=9))
 def test_no_sequence_of_calls_breaks_an_invariant_in_physics(profile: str, sequence: list):
     rig = Rig(profile)
