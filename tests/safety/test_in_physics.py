@@ -166,7 +166,9 @@ calls = st.one_of(
 
 
 @pytest.mark.fault(19)
-# Shrinking takes minutes. The short run tries the same sequences every time; a longer one tries new ones.
+# Shrinking takes minutes. The short run tries the same sequences every time, because new ones (SMOLKIT_LONGER=2)
+# still fail in about one run of three: after a re-arming or a reset the first steps are judged here from the
+# measured pose, while the envelope counts from the held goal. Which of the two is wrong is an open question.
 @settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate), derandomize=LONGER == 1)
 @given(st.sampled_from(["beginner", "standard", "demonstration"]), st.lists(calls, min_size=3, max_size=9))
 def test_no_sequence_of_calls_breaks_an_invariant_in_physics(profile: str, sequence: list):
