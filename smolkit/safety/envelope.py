@@ -22,7 +22,7 @@ import numpy as np
 from smolkit.arm.calibration import Calibration
 from smolkit.report import SmolkitError
 
-from .limits import FULL_RANGE_DEG, JOINT_DEG, Memory, begin, inner_range, limit
+from .limits import FULL_RANGE_DEG, JOINT_DEG, Memory, begin, halt, inner_range, limit
 from .profiles import Profile
 from .profiles import profile as named
 
@@ -149,6 +149,7 @@ class Envelope:
         self._by_reason[reason] += 1
         self._log.append(Clip(self._moment_s, (reason,), 0.0))
         self._raise_if_latched()
+        self._memory = halt(self._memory)
         return self._memory.goal_deg.copy()
 
     def _raise_if_latched(self) -> None:

@@ -4,14 +4,14 @@
     >>> from smolkit.safety.profiles import profile
     >>> memory = begin(np.array([0, 0, 0, 0, 0, 50.0]))
     >>> verdict = limit(np.array([3, 0, 0, 0, 0, 50.0]), memory.goal_deg, 1 / 30, profile("standard"), memory)
-    >>> verdict.reasons, round(float(verdict.goal_deg[0]), 2)          # the tip would move at 0.56 m/s
-    (('tip speed',), 1.33)
+    >>> verdict.reasons, round(float(verdict.goal_deg[0]), 2)          # from rest: 600 deg/s2 for 1/30 s
+    (('speed',), 0.67)
 
-The order: into the calibrated range; no faster than the joints may; no further than the lead from the
-measured arm; no faster than the tip may; and no part of the step below the table or into the arm itself.
-Speed limits shorten a step and keep its direction, so a policy's path stays its path; the jaw alone may
-fall behind. Where a step leads into something, the part of it that stays clear is taken, or a part that
-slides past.
+The order: into the calibrated range; no faster than the joints may, and no faster at once; no further ahead
+of the measured arm than it can follow; no faster than the tip may; and no part of the step below the table
+or into the arm itself. Speed limits shorten a step and keep its direction, so a policy's path stays its
+path; the jaw alone may fall behind. Where a step leads into something, the part of it that stays clear is
+taken, or a part that slides past.
 
 A limit that is broken already (a person put the arm there) forbids only to make it worse.
 No state hides here: `Memory` goes in and comes out. Wished goals must be finite, (6,) (see `Envelope`).
@@ -34,6 +34,7 @@ ROUNDING_M = 1e-9
 CHANGED_DEG = 1e-6                                     # a smaller difference is rounding, not a limit
 SAMPLE_RAD = np.deg2rad(1.5)                           # a path is looked at this densely: 12 mm at most
 FRACTIONS = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0])
+WAIT_SHARES = np.linspace(0.0, 1.0, 9)
 JAW_SHARES = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
 # Ways past an obstacle: the whole step, without one joint, with one only, and turning in place.
 _ONE = np.eye(6, dtype=bool)
@@ -45,6 +46,7 @@ class Memory:
     """What the next decision must know: the last admitted goal, and the ramp if one is running."""
 
     goal_deg: np.ndarray           # (6,) before the first action: where the arm stands
+    speed_deg_s: np.ndarray        # (6,) at which the goals moved last, degrees of each joint
     fresh: bool = True             # no action admitted yet
     ramp_left_s: float = 0.0       # time for which the first approach stays slow
     ramp_deg_s: float = 0.0        # how slow
@@ -62,7 +64,12 @@ class Verdict:
 
 def begin(present_deg: np.ndarray) -> Memory:
     """The memory of an arm that stands at this pose and has been sent nothing."""
-    return Memory(np.array(present_deg, dtype=float))
+    return Memory(np.array(present_deg, dtype=float), np.zeros(6))
+
+
+def halt(memory: Memory) -> Memory:
+    """The memory after a cycle in which the goal stayed: the next one starts from rest."""
+    return replace(memory, speed_deg_s=np.zeros(6))
 
 
 def inner_range(range_deg: np.ndarray, profile: Profile) -> np.ndarray:
@@ -81,23 +88,26 @@ def limit(goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float, profile: P
     period_s = min(dt_s, profile.first_period_s if rested else profile.longest_period_s) if dt_s > 0 else 0.0
     lowest, highest = inner_range(range_deg, profile)
     wish = np.clip(goal_deg, lowest, highest)
-    memory = _ramp(memory, wish, dt_s, profile)
+    memory = _ramp(memory if dt_s <= profile.longest_period_s else halt(memory), wish, dt_s, profile)
     whole = wish - memory.goal_deg
     paced = _pace(whole, period_s, profile, memory)
     near = _not_ahead(paced, period_s, memory, present_deg, (lowest, highest), profile)
+    near = _waited_for(near, present_deg, profile, memory)
     step, blocked = _clear(near, period_s, profile, memory)
     causes = (("range", _differ(wish, goal_deg)), (_pace_name(memory, period_s), _differ(paced, whole)),
               ("lead", _differ(near, paced)))
     reasons = (*(name for name, hit in causes if hit), *blocked)
-    return _verdict(goal_deg, step, reasons, memory, (lowest, highest))
+    return _verdict(goal_deg, step, reasons, period_s, memory, (lowest, highest))
 
 
-def _verdict(goal_deg: np.ndarray, step: np.ndarray, reasons: tuple[str, ...], memory: Memory,
+def _verdict(goal_deg: np.ndarray, step: np.ndarray, reasons: tuple[str, ...], period_s: float, memory: Memory,
              bounds: tuple[np.ndarray, np.ndarray]) -> Verdict:
     last = memory.goal_deg
     admitted = np.clip(last + step, np.minimum(bounds[0], last), np.maximum(bounds[1], last))
     withheld = float((np.abs(goal_deg - admitted) * JOINT_DEG).max())
-    return Verdict(admitted, reasons, withheld, replace(memory, goal_deg=admitted, fresh=False))
+    speed_deg_s = (admitted - last) * JOINT_DEG / period_s if period_s else memory.speed_deg_s
+    return Verdict(admitted, reasons, withheld,
+                   replace(memory, goal_deg=admitted, speed_deg_s=speed_deg_s, fresh=False))
 
 
 def _differ(a: np.ndarray, b: np.ndarray) -> bool:
@@ -127,14 +137,21 @@ def _ramp(memory: Memory, wish: np.ndarray, dt_s: float, profile: Profile) -> Me
     return memory
 
 
-def _furthest(period_s: float, profile: Profile, memory: Memory) -> np.ndarray:
-    speed_deg_s = memory.ramp_deg_s if memory.ramp_left_s > 0 else profile.joint_speed_deg_s
-    return speed_deg_s * period_s / JOINT_DEG                              # (6,) border units in this period
+def _furthest(step: np.ndarray, period_s: float, profile: Profile, memory: Memory) -> np.ndarray:
+    """How far each joint (6,) may go in the direction of the step, border units in this period.
+
+    Speed grows by the profile's acceleration only, or a servo at its torque cap falls behind its goal and
+    then catches up faster than any goal moved. Slower is always allowed: a stop must never wait.
+    """
+    ceiling_deg_s = memory.ramp_deg_s if memory.ramp_left_s > 0 else profile.joint_speed_deg_s
+    along_deg_s = np.maximum(memory.speed_deg_s * np.sign(step), 0.0)
+    speed_deg_s = np.minimum(ceiling_deg_s, along_deg_s + profile.acceleration_deg_s2 * period_s)
+    return speed_deg_s * period_s / JOINT_DEG
 
 
 def _pace(step: np.ndarray, period_s: float, profile: Profile, memory: Memory) -> np.ndarray:
     """Shortens the five body joints alike, which keeps their path, and the gripper by itself."""
-    share = _furthest(period_s, profile, memory) / np.maximum(np.abs(step), 1e-12)
+    share = _furthest(step, period_s, profile, memory) / np.maximum(np.abs(step), 1e-12)
     return step * np.append(np.full(GRIPPER, min(1.0, share[:GRIPPER].min())), min(1.0, share[GRIPPER]))
 
 
@@ -143,9 +160,26 @@ def _not_ahead(step: np.ndarray, period_s: float, memory: Memory, present_deg: n
     """Joint by joint: no goal further from the measured arm than the lead; where one is, it comes back."""
     lead, last = profile.max_lead_deg / JOINT_DEG, memory.goal_deg
     near = np.clip(last + step, present_deg - lead, present_deg + lead)
-    furthest = _furthest(period_s, profile, memory)
-    back = np.clip(np.clip(near, *bounds) - last, -furthest, furthest)
+    back = np.clip(near, *bounds) - last
+    furthest = _furthest(back, period_s, profile, memory)
+    back = np.clip(back, -furthest, furthest)
     return np.where(near == last + step, step, back)
+
+
+def _waited_for(step: np.ndarray, present_deg: np.ndarray, profile: Profile, memory: Memory) -> np.ndarray:
+    """The path waits for the arm: no further than its tip may lag, or than it lags already.
+
+    Joints whose ways cancel at the tip move it fast when one of them falls behind, or goes on alone after a
+    turn: so all five wait together. The jaw's goal is ahead of a held cube for good, and does not count.
+    """
+    body = np.where(np.arange(6) == GRIPPER, 0.0, step)
+    arm = np.where(np.arange(6) == GRIPPER, memory.goal_deg, present_deg)
+    ways = memory.goal_deg + WAIT_SHARES[:, None] * body                   # (S, 6)
+    tips = geometry.tips(geometry.frames(to_radians(np.concatenate([arm[None], ways]))))
+    lag_m = np.linalg.norm(tips[1:] - tips[0], axis=-1).max(-1)            # (S,)
+    furthest_m = max(profile.wait_m + profile.wait_s * profile.tip_speed_m_s, lag_m[0] + ROUNDING_M)
+    fine = np.logical_and.accumulate(lag_m <= furthest_m)                  # the first one always is
+    return WAIT_SHARES[fine.sum() - 1] * body + (step - body)
 
 
 @dataclass(frozen=True)

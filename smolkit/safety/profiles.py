@@ -36,6 +36,11 @@ class Profile:
     # How far a goal may run ahead of the measured arm. A free arm trails by its speed times about 0.1 s
     # plus some sag; a blocked one winds up no further than this and so starts gently when it comes free.
     max_lead_deg: float
+    # A servo at its torque cap falls behind goals that leave at once, and then overtakes their speed.
+    acceleration_deg_s2: float
+    # The path waits where the tip lags by more than `wait_m` (sag under load) and `wait_s` of its speed.
+    wait_m: float = 0.020
+    wait_s: float = 0.08
     range_margin_deg: float = 2.0  # inside the calibrated range: encoder noise and 1 deg of backlash fit in
     # A first action further away than this (also after a pause or a reset) is a jump: a policy that has not
     # seen this arm, or a leader in another pose. It is then approached slowly, for at least `ramp_s`.
@@ -49,8 +54,9 @@ class Profile:
     finger_table_m: float = 0.002
     # Boxes are already larger than the hollow parts; 3 mm more are half a degree at the gripper's distance.
     apart_m: float = 0.003
-    # A late cycle earns no larger step than this: a loop that slipped must not leap. 10 Hz fits, with jitter.
-    longest_period_s: float = 0.15
+    # A late cycle earns no larger step than this: a loop that slipped must not leap. 30 Hz fits, with jitter;
+    # a slower loop moves the arm more slowly.
+    longest_period_s: float = 0.05
     first_period_s: float = 1 / 30  # a first action, however long the arm stood still, earns an ordinary step
     pause_s: float = 0.5           # silence after which the next action counts as a first one
     # An encoder further outside the calibrated range than this is a wrong calibration, not a pose.
@@ -76,9 +82,12 @@ class Profile:
 #   torque cap can fall behind the others then, and a finger brush the table: for people who lead the arm
 #   and watch it, not for policies.
 PROFILES = {p.name: p for p in (
-    Profile("beginner", joint_speed_deg_s=30.0, tip_speed_m_s=0.10, max_lead_deg=12.0),
-    Profile("standard", joint_speed_deg_s=90.0, tip_speed_m_s=0.25, max_lead_deg=20.0),
-    Profile("demonstration", joint_speed_deg_s=240.0, tip_speed_m_s=0.60, max_lead_deg=35.0),
+    Profile("beginner", joint_speed_deg_s=30.0, tip_speed_m_s=0.10, max_lead_deg=12.0,
+            acceleration_deg_s2=300.0),
+    Profile("standard", joint_speed_deg_s=90.0, tip_speed_m_s=0.25, max_lead_deg=20.0,
+            acceleration_deg_s2=600.0),
+    Profile("demonstration", joint_speed_deg_s=240.0, tip_speed_m_s=0.60, max_lead_deg=35.0,
+            acceleration_deg_s2=900.0),
 )}
 
 

@@ -56,7 +56,7 @@ def tips_m(pose_deg: np.ndarray) -> np.ndarray:
 
 
 def check_step(profile: Profile, before: np.ndarray, after: np.ndarray, dt_s: float) -> None:
-    time_s = dt_s if dt_s > 0 else 0.0
+    time_s = min(dt_s, profile.longest_period_s) if dt_s > 0 else 0.0
     lowest, highest = inner_range(FULL_RANGE_DEG, profile)
     assert np.isfinite(after).all()                                                              # (h)
     assert (after >= lowest - 1e-9).all() and (after <= highest + 1e-9).all()                    # (a)
@@ -150,7 +150,9 @@ def smooth_sweep(peak_m_s: float, seconds: float = 6.0) -> np.ndarray:
     """Goals (T, 6) at 30 Hz of a tip that swings to and fro along an ellipse, 24 cm wide."""
     start, poses = reach(np.array([0.28, 0.0, 0.08]), np.deg2rad(70)).angle_rad, []
     for k in range(int(30 * seconds)):
-        turn = 0.97 * peak_m_s / 0.12 * k / 30                                # rad
+        moment_s = k / 30
+        eased_s = moment_s ** 2 / 2 if moment_s < 1 else moment_s - 0.5       # nobody starts at full speed
+        turn = 0.97 * peak_m_s / 0.12 * eased_s                               # rad
         place = np.array([0.25 + 0.03 * np.cos(turn), 0.12 * np.sin(turn), 0.08 + 0.02 * np.sin(turn)])
         start = reach(place, np.deg2rad(70), start_rad=start).angle_rad
         poses.append(from_radians(start))
@@ -188,6 +190,49 @@ def test_a_blocked_arm_is_not_wound_up():
     assert envelope.report().by_reason["lead"] > 10
 
 
+@settings(deadline=None)
+@given(profiles, st.lists(moves, min_size=2, max_size=6))
+def test_speed_grows_by_no_more_than_the_acceleration(name: str, actions: list):
+    envelope, last, speed_deg_s = Envelope(name), HOME_DEG, np.zeros(6)
+    growth_deg_s = envelope.profile.acceleration_deg_s2 / 30
+    for goal, repeats, *_ in actions:
+        for _ in range(repeats):
+            if not np.isfinite(np.array(goal, float)).all():
+                continue
+            sent = envelope.admit(np.array(goal, float), last, 1 / 30)
+            now_deg_s = (sent - last) * JOINT_DEG * 30
+            before_deg_s = np.maximum(speed_deg_s * np.sign(now_deg_s), 0.0)
+            assert (np.abs(now_deg_s) <= before_deg_s + growth_deg_s + 1e-6).all()
+            last, speed_deg_s = sent, now_deg_s
+
+
+def test_a_stop_never_waits():
+    envelope, last = Envelope("standard"), HOME_DEG
+    for k in range(30):
+        last = envelope.admit(HOME_DEG + PAN * min(k + 1, 2) * (k + 1), last, 1 / 30)
+    np.testing.assert_array_equal(envelope.admit(last, last, 1 / 30), last)
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+def test_the_path_waits_for_an_arm_that_falls_behind(name: str):
+    envelope = Envelope(name)
+    for _ in range(60):
+        sent = envelope.admit(HOME_DEG + np.array([60, 20, -20, 0, 0, 0]), HOME_DEG, 1 / 30)
+    profile = envelope.profile
+    lag_m = np.linalg.norm(tips_m(sent) - tips_m(HOME_DEG), axis=1).max()
+    most_m = profile.wait_m + profile.wait_s * profile.tip_speed_m_s
+    assert 0.7 * most_m < lag_m <= most_m + 1e-9
+    assert envelope.report().by_reason["lead"] > 20
+
+
+def test_a_late_cycle_earns_no_leap():
+    envelope, last = Envelope("standard"), HOME_DEG
+    for k in range(30):
+        last = envelope.admit(HOME_DEG + PAN * (k + 1), last, 1 / 30)
+    late = envelope.admit(HOME_DEG + PAN * 80, last, 0.4)
+    assert abs(late[0] - last[0]) <= envelope.profile.acceleration_deg_s2 * 0.05 ** 2 + 1e-9, "from rest again"
+
+
 def test_it_slides_along_the_table():
     """A goal under the table on the other side: the arm goes there, along the table, not through it."""
     start, goal = np.array([-40, 10, 10, 60, 0, 10.0]), np.array([40, 50, 10, 60, 0, 10.0])
@@ -196,7 +241,7 @@ def test_it_slides_along_the_table():
         sent = envelope.admit(goal, last, 1 / 30)
         check_step(envelope.profile, last, sent, 1 / 30)
         last = sent
-    assert last[0] == pytest.approx(40.0) and last[1] < 60.0
+    assert last[0] == pytest.approx(40.0, abs=0.1) and last[1] < 60.0
     assert envelope.report().by_reason["table"] > 10
 
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from smolkit.arm import packets, registers
+from smolkit.arm import packets, registers, torque
 from smolkit.arm.emulator import ServoBus
 from smolkit.arm.fake import calibrated
-from smolkit.arm.joints import LOWER_DEG, UPPER_DEG, to_radians
+from smolkit.arm.joints import LOWER_DEG, UPPER_DEG, from_radians, to_radians
 from smolkit.arm.kinematics import LINKS
 from smolkit.arm.so101 import SO101
 from smolkit.arm.wire import LoopbackSerial
@@ -32,8 +32,10 @@ from smolkit.sim.world import World
 HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
 PERIOD_S = 1 / 30
 TICK_DEG, TICKS_M = 0.09, 0.002
-# The servo runs each 33 ms step at its own speed and overshoots a little where a motion turns round.
-OVERSHOOT, NOISE_M_S = 1.3, 0.02
+# Servos run each step at their own speed, and the tip's speed is what their motions leave of each other: where
+# one turns round and the others have not yet, it is more for a moment than any goal asked for. In 180 runs of
+# 160 steps that turn at random (60 per profile) the most was 1.28, 1.66 and 1.71 times the limit.
+OVERSHOOT, NOISE_M_S = 1.8, 0.02
 SAG_M = 0.001                      # below what is predicted; the fingers' 2 mm are meant for it
 OVERRUN_M = 0.005                  # `demonstration` only
 IDS = range(1, 7)
@@ -52,8 +54,7 @@ class Rig:
         self.clock.on_advance(self.servos.advance_to)
         self.envelope = Envelope(profile, calibrated_range(calibration))
         self.arm = SO101(LoopbackSerial(self.listen), calibration, self.envelope, self.clock, ramp_s=0.1)
-        self.arming, self.last, self.last_s, self.bytes_examined = False, start_deg, 0.0, 0
-        self.catching_up = 0
+        self.arming, self.last_s, self.bytes_examined = False, 0.0, 0
 
     def listen(self, request: bytes) -> bytes:
         for packet in packets.split(request)[0]:
@@ -62,15 +63,33 @@ class Rig:
         return self.servos.handle(request)
 
     def examine(self, address: int, values: dict[int, int]) -> None:
+        if self.arming:
+            return self.examine_arming(address, values)
         if address == registers.TORQUE_ENABLE.address:
-            assert self.arming or not any(values.values()), "torque on outside energize"            # (e)
-        if address != registers.GOAL_POSITION.address or self.arming:
-            return
+            assert not any(values.values()), "torque on outside energize"                            # (e)
+        if address != registers.GOAL_POSITION.address:
+            return None
         assert all(self.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS), "goal to a limp servo"
-        self.check_goal(self.arm.calibration.to_pos(np.array([values[i] for i in IDS], float)))
+        held = {i: self.servos.memory(i).get(registers.GOAL_POSITION) for i in IDS}
+        self.check_goal(*(self.arm.calibration.to_pos(np.array([ticks[i] for i in IDS], float))
+                          for ticks in (values, held)))
+        return None
 
-    def check_goal(self, goal_deg: np.ndarray) -> None:
-        profile, last, dt_s = self.envelope.profile, self.last, self.clock.now_s() - self.last_s
+    def examine_arming(self, address: int, values: dict[int, int]) -> None:
+        """Torque comes on weakly, toward where the arm stands."""
+        stands = self.arm.calibration.to_ticks(from_radians(self.world.state().angle_rad))
+        for i, value in values.items():
+            memory = self.servos.memory(i)
+            if address == registers.GOAL_POSITION.address:
+                assert abs(value - stands[i - 1]) <= torque.HOLDING_TICKS + 1, "torque would pull the arm away"
+            elif value and not memory.get(registers.TORQUE_ENABLE):
+                assert memory.get(registers.TORQUE_LIMIT) <= torque.START_CAP, "a limp servo wakes at full force"
+
+    def check_goal(self, goal_deg: np.ndarray, last: np.ndarray) -> None:
+        """A goal against the one that the servos hold until now: what moves an arm is the difference."""
+        profile = self.envelope.profile
+        dt_s = self.clock.now_s() - self.last_s
+        dt_s = profile.first_period_s if dt_s > profile.pause_s else min(dt_s, profile.longest_period_s)
         lowest, highest = inner_range(self.envelope.range_deg, profile)
         assert (goal_deg >= lowest - TICK_DEG).all() and (goal_deg <= highest + TICK_DEG).all()      # (a)
         moved = np.abs(goal_deg - last) * JOINT_DEG
@@ -80,14 +99,14 @@ class Rig:
         table_m, apart_m = geometry.clearances(to_radians(goal_deg))
         need_m = np.where(geometry.FINGERS, profile.finger_table_m, profile.table_m)
         assert (table_m >= need_m - TICKS_M).all() and (apart_m >= profile.apart_m - TICKS_M).all()  # (d)
-        self.last, self.last_s, self.bytes_examined = goal_deg, self.clock.now_s(), self.bytes_examined + 1
+        self.last_s, self.bytes_examined = self.clock.now_s(), self.bytes_examined + 1
 
     @contextmanager
     def rearming(self) -> Iterator[None]:
         self.arming = True
         yield
         self.arming = False
-        self.last, self.last_s = self.arm.read_positions(), self.clock.now_s()
+        self.last_s = self.clock.now_s()
 
     def energize(self) -> None:
         # Somebody lifts an arm that fell limp; and one low over the table, because goal := present takes over
@@ -98,12 +117,9 @@ class Rig:
         with self.rearming():
             self.arm.energize()
         self.clock.sleep_until(self.clock.now_s() + 0.6)         # it sank while its torque was growing
-        self.last = self.arm.read_positions()
 
-    def send(self, goal_deg: object) -> None:
+    def send(self, goal_deg: object, period_s: float = PERIOD_S) -> None:
         """One period: the command, then the physics; whatever is refused must not have moved anything."""
-        if self.clock.now_s() - self.last_s > 1.5 * PERIOD_S:
-            self.catching_up = 4           # one step of up to 0.1 s takes the servos a while
         try:
             self.arm.command(goal_deg)
         except SmolkitError as error:
@@ -111,18 +127,17 @@ class Rig:
             if error.code == "SK302":
                 self.energize()
         before = self.world.tool_position()
-        self.clock.sleep_until(self.clock.now_s() + PERIOD_S)
-        speed_m_s = np.linalg.norm(self.world.tool_position() - before) / PERIOD_S
-        self.catching_up = max(0, self.catching_up - 1)
+        self.clock.sleep_until(self.clock.now_s() + period_s)
+        speed_m_s = np.linalg.norm(self.world.tool_position() - before) / period_s
         if self.arm.energized:
             limit_m_s = self.envelope.profile.tip_speed_m_s
-            assert self.catching_up or speed_m_s <= OVERSHOOT * limit_m_s + NOISE_M_S                # (c)
+            assert speed_m_s <= OVERSHOOT * limit_m_s + NOISE_M_S                # (c)
             if self.envelope.profile.name == "demonstration":
                 # At 240 deg/s a servo at its torque cap falls behind the others: the links' path is then not
                 # the goals' path, which is what the envelope can promise. A light touch is possible.
-                assert lowest_solid_m(self.world) >= -OVERRUN_M, (self.last, self.arm.read().pos_deg)
+                assert lowest_solid_m(self.world) >= -OVERRUN_M, self.arm.read().pos_deg
                 return
-            assert lowest_solid_m(self.world) >= -SAG_M, (self.last, self.arm.read().pos_deg)        # (d)
+            assert lowest_solid_m(self.world) >= -SAG_M, self.arm.read().pos_deg        # (d)
             assert not any(self.world.touching(link, "table") for link in LINKS[1:])
         else:
             assert not any(self.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)          # (e)
@@ -163,35 +178,47 @@ rubbish = st.sampled_from([(np.nan,) * 6, (np.inf, 0, 0, 0, 0, 0), (1e30,) * 6, 
 calls = st.one_of(
     st.tuples(st.just("send"), st.one_of(inside, low, curled, low, rubbish), st.integers(3, 30)),
     st.tuples(st.sampled_from(["release", "energize", "reset"]), st.none(), st.just(1)))
+periods = st.sampled_from([1 / 30, 1 / 30, 1 / 50, 1 / 10])
 
 
 @pytest.mark.fault(19)
-# Shrinking takes minutes. The short run tries the same sequences every time, because new ones (SMOLKIT_LONGER=2)
-# still fail in about one run of three: after a re-arming or a reset the first steps are judged here from the
-# measured pose, while the envelope counts from the held goal. Which of the two is wrong is an open question.
-@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate), derandomize=LONGER == 1)
-@given(st.sampled_from(["beginner", "standard", "demonstration"]), st.lists(calls, min_size=3, max_size=9))
-def test_no_sequence_of_calls_breaks_an_invariant_in_physics(profile: str, sequence: list):
+@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate))  # shrinking takes minutes
+@given(st.sampled_from(["beginner", "standard", "demonstration"]), st.lists(calls, min_size=3, max_size=9), periods)
+def test_no_sequence_of_calls_breaks_an_invariant_in_physics(profile: str, sequence: list, period_s: float):
     rig = Rig(profile)
     with rig.arm:
         rig.energize()
         for call, goal, repeats in sequence:
             for _ in range(repeats):
-                play(rig, call, goal)
+                play(rig, call, goal, period_s)
     assert not any(rig.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)
 
 
-def play(rig: Rig, call: str, goal: tuple | None) -> None:
+def play(rig: Rig, call: str, goal: tuple | None, period_s: float) -> None:
     if call == "send":
-        rig.send(np.array(goal))
+        rig.send(np.array(goal), period_s)
     elif call == "release":
         rig.arm.release()
         rig.send(HOME_DEG)                                  # a program that has not noticed goes on
     elif call == "energize":
         rig.energize()
     else:
-        rig.envelope.reset()                                # in mid-motion: steps count from the arm now
-        rig.last = rig.arm.read_positions()
+        rig.envelope.reset()                                # in mid-motion
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize("profile", ["beginner", "standard", "demonstration"])
+def test_a_policy_that_keeps_turning_round_stays_near_the_tip_speed(profile: str):
+    for seed in range(3 * LONGER):
+        random = np.random.default_rng(seed)
+        goals = [*random.uniform(LOWER_DEG, UPPER_DEG, (2, 6)), HOME_DEG + random.uniform(-30, 30, 6)]
+        rig = Rig(profile)
+        with rig.arm:
+            rig.energize()
+            for _ in range(20):
+                goal = goals[random.integers(3)]
+                for _ in range(random.integers(2, 14)):
+                    rig.send(goal)
 
 
 @pytest.mark.fault(2)

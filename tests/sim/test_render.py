@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,3 +168,14 @@ def test_without_gl_there_is_a_picture_and_a_warning_or_an_error_if_gl_was_asked
                           env={**os.environ, "SMOLKIT_RENDERER": choice})
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in words), done.stdout
+
+
+def test_triton_is_loaded_before_any_gl_library(tmp_path: Path) -> None:
+    """Both bring an LLVM; Mesa's first means a crash at a later import of torch's compiler."""
+    (tmp_path / "triton.py").write_text("import sys\nassert not any('OpenGL' in name for name in sys.modules)\n")
+    path = os.pathsep.join([str(tmp_path), os.getcwd()])
+    done = subprocess.run([sys.executable, "-c", "import sys\nfrom smolkit.sim.world import World\n"
+                           "World().render('front', 8, 8); assert 'triton' in sys.modules"],
+                          capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "MUJOCO_GL": "", "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
