@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# A shell's background job (`make test &`) begins with Ctrl-C ignored, and so would every process tested here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The suite runs in parallel processes: threads on top of them would only fight for the cores.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -182,7 +182,8 @@ periods = st.sampled_from([1 / 30, 1 / 30, 1 / 50, 1 / 10])
 
 
 @pytest.mark.fault(19)
-@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate))  # shrinking takes minutes
+@settings(max_examples=50 * LONGER, phases=(Phase.explicit, Phase.generate),      # shrinking takes minutes
+          derandomize=False)                                       # other sequences in each run
 @given(st.sampled_from(["beginner", "standard", "demonstration"]), st.lists(calls, min_size=3, max_size=9), periods)
 def test_no_sequence_of_calls_breaks_an_invariant_in_physics(profile: str, sequence: list, period_s: float):
     rig = Rig(profile)
