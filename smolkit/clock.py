@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+SLICE_S = 0.034                    # a longer wait is one of several such: a supervisor looks at least 30 times a second
+
 
 class Clock(Protocol):
     """Monotonic seconds, and a way to wait for a moment."""
@@ -49,8 +51,7 @@ class SteppedClock:
         self._listeners.append(listener)
 
     def sleep_until(self, moment_s: float) -> None:
-        if moment_s <= self._now_s:
-            return
-        for listener in self._listeners:
-            listener(moment_s)
-        self._now_s = moment_s
+        while self._now_s < moment_s:
+            self._now_s = min(self._now_s + SLICE_S, moment_s)
+            for listener in self._listeners:
+                listener(self._now_s)

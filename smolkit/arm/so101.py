@@ -37,15 +37,12 @@ from smolkit.arm.configure import (
 from smolkit.clock import Clock, WallClock
 from smolkit.report import SmolkitError
 
-FRESH_S = 0.02                                     # a position this young need not be read again
 TELEMETRY = np.dtype([("position", "<u2"), ("velocity", "<u2"), ("load", "<u2"), ("voltage", "u1"),
                       ("temperature", "u1"), ("pending", "u1"), ("status", "u1"), ("moving", "u1"),
                       ("reserved", "u1", 2), ("current", "<u2")])          # registers 56..70
-HOLD = np.dtype([("torque", "u1"), ("acceleration", "u1"), ("goal", "<u2"), ("goal_time", "<u2"),
-                 ("goal_velocity", "<u2"), ("cap", "<u2")])                  # registers 40..49
+TORQUE = np.dtype([("torque", "u1"), ("acceleration", "u1"), ("goal", "<u2"), ("goal_time", "<u2"),
+                 ("goal_velocity", "<u2"), ("cap", "<u2")])                # registers 40..49
 TORQUE_START = registers.TORQUE_ENABLE.address
-CAP_END = registers.TORQUE_LIMIT.address + registers.TORQUE_LIMIT.size
-POSITION_END = registers.PRESENT_POSITION.address + registers.PRESENT_POSITION.size
 CURRENT_MA = 6.5                                   # per unit of Present_Current
 
 
@@ -87,7 +84,7 @@ class SO101:
         self.ramp_s = ramp_s
         self.energized = False                     # torque is, or comes, on, and nobody has pressed stop since
         self.ready = False                         # and the guard has forgotten the last time: goals may go out
-        self._present_deg, self._present_s = np.zeros(6), -np.inf
+        self.latest: JointState | None = None      # what was measured last, by `read` or before a goal
         self._commanded_s = -np.inf
         self._turn = 0                             # counts energize() and release(): whose turn it is
         self._closes_at_exit = False
@@ -122,28 +119,33 @@ class SO101:
 
     def read(self) -> JointState:
         """Everything a servo measures, of all six, in one transaction (1.4 ms on the wire)."""
+        return self._measure(registers.TELEMETRY_START)[1]
+
+    def _measure(self, first: int) -> tuple[list[bytes], JointState]:
+        """Registers from `first` to the end of the telemetry of all six: what precedes it, and the state."""
         begin_s = self.clock.now_s()
-        replies = self._bus.sync_read_block(registers.TELEMETRY_START, registers.TELEMETRY_BYTES,
-                                            self.calibration.ids)
-        end_s = self.clock.now_s()
-        table = np.frombuffer(b"".join(reply.data for reply in replies.values()), TELEMETRY)   # (6,)
+        count = registers.TELEMETRY_START + registers.TELEMETRY_BYTES - first
+        replies = self._bus.sync_read_block(first, count, self.calibration.ids)
+        moment_s = (begin_s + self.clock.now_s()) / 2
+        before = count - registers.TELEMETRY_BYTES
+        table = np.frombuffer(b"".join(reply.data[before:] for reply in replies.values()), TELEMETRY)   # (6,)
         errors = np.array([reply.error for reply in replies.values()]) | table["status"]
-        pos_deg = self.calibration.to_pos(_signed(table["position"], 15))
-        self._note(pos_deg, end_s)
-        return JointState(
-            pos_deg, self.calibration.to_rate(_signed(table["velocity"], 15)),
+        self.latest = JointState(
+            self.calibration.to_pos(_signed(table["position"], 15)),
+            self.calibration.to_rate(_signed(table["velocity"], 15)),
             _signed(table["load"], 10) / 1000, _signed(table["current"], 15) * CURRENT_MA,
-            table["voltage"] / 10, table["temperature"].astype(float), errors, (begin_s + end_s) / 2)
+            table["voltage"] / 10, table["temperature"].astype(float), errors, moment_s)
+        return [reply.data[:before] for reply in replies.values()], self.latest
 
     def read_positions(self) -> np.ndarray:
         """Positions (6,) only: deg, gripper %; half the wire time of `read`."""
         ticks = self._bus.sync_read(registers.PRESENT_POSITION, self.calibration.ids)
-        pos_deg = self.calibration.to_pos(np.array(list(ticks.values()), float))
-        self._note(pos_deg, self.clock.now_s())
-        return pos_deg
+        return self.calibration.to_pos(np.array(list(ticks.values()), float))
 
-    def _note(self, pos_deg: np.ndarray, moment_s: float) -> None:
-        self._present_deg, self._present_s = pos_deg, moment_s
+    def holding(self) -> tuple[int, ...]:
+        """Ids of the servos whose torque is on, whoever switched it."""
+        on = self._bus.sync_read(registers.TORQUE_ENABLE, self.calibration.ids)
+        return tuple(servo_id for servo_id, value in on.items() if value)
 
     # -- moving -------------------------------------------------------------------------------------
 
@@ -154,9 +156,9 @@ class SO101:
 
     def _command(self, goal_deg: np.ndarray) -> np.ndarray:
         self._require_movable()
-        self._look(self.clock.now_s() - self._present_s > FRESH_S)
+        present_deg = self._look().pos_deg
         dt_s = self.clock.now_s() - self._commanded_s  # the whole pause: the guard decides what it means
-        admitted = np.array(self.guard.admit(goal_deg, self._present_deg.copy(), dt_s), dtype=float)
+        admitted = np.array(self.guard.admit(goal_deg, present_deg.copy(), dt_s), dtype=float)
         if admitted.shape != (6,) or not np.isfinite(admitted).all():
             raise SmolkitError("SK132", "six finite numbers from the guard", repr(admitted),
                                "a fault in the guard; nothing was sent", "report it with this message")
@@ -164,17 +166,14 @@ class SO101:
         self._commanded_s = self.clock.now_s()         # or a slow write would grant its time a second time
         return sent
 
-    def _look(self, with_positions: bool) -> None:
-        """Before each goal: whether all servos still hold as energized, and where, in one transaction."""
-        count = POSITION_END - TORQUE_START if with_positions else CAP_END - TORQUE_START
-        replies = self._bus.sync_read_block(TORQUE_START, count, self.calibration.ids)
-        table = np.frombuffer(b"".join(reply.data[:CAP_END - TORQUE_START] for reply in replies.values()), HOLD)
+    def _look(self) -> JointState:
+        """Before each goal, in one transaction: do all servos hold as energized, where, and how are they?"""
+        before, state = self._measure(TORQUE_START)
+        table = np.frombuffer(b"".join(data[:TORQUE.itemsize] for data in before), TORQUE)       # (6,)
         if (table["torque"] != 1).any() or (table["cap"] != list(self._caps().values())).any():
             self.ready = False
             torque.raise_reset(self.calibration.ids, table["torque"], table["cap"], self._caps())
-        if with_positions:
-            words = np.array([int.from_bytes(reply.data[-2:], "little") for reply in replies.values()])
-            self._note(self.calibration.to_pos(_signed(words, 15)), self.clock.now_s())
+        return state
 
     def _caps(self) -> dict[int, int]:
         """Torque caps (0.1 % of stall, by id) that an energized arm has."""
@@ -248,8 +247,13 @@ class SO101:
             held = self._bus.sync_read(registers.GOAL_POSITION, self.calibration.ids)
             self.guard.reset(self.calibration.to_pos(np.array(list(held.values()), float)))
             self._commanded_s = self.clock.now_s()
-            self.read_positions()
             self.ready = True
+
+    def weaken(self, share: float) -> None:
+        """Lowers the torque caps to a share (0..1) of theirs: a raised arm sinks. No goal follows."""
+        with self._moving:
+            self.ready = False
+            self._bus.sync_write(registers.TORQUE_LIMIT, {i: round(cap * share) for i, cap in self._caps().items()})
 
     def _release_after(self, error: BaseException) -> None:
         """On the way out with an error that matters more: what the release has to say is added to it."""
