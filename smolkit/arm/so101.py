@@ -32,6 +32,7 @@ from smolkit.arm.configure import (
     check_protection,
     check_voltage,
     configure,
+    missing_servos,
     require_servos,
 )
 from smolkit.clock import Clock, WallClock
@@ -146,6 +147,10 @@ class SO101:
         """Ids of the servos whose torque is on, whoever switched it."""
         on = self._bus.sync_read(registers.TORQUE_ENABLE, self.calibration.ids)
         return tuple(servo_id for servo_id, value in on.items() if value)
+
+    def missing(self) -> tuple[int, ...]:
+        """Ids of the servos that answer no ping."""
+        return tuple(missing_servos(self._bus, self.calibration.ids))
 
     # -- moving -------------------------------------------------------------------------------------
 

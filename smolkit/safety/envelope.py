@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,9 +82,10 @@ class Envelope:
     """
 
     def __init__(self, profile: Profile | str = "standard", calibrated_range_deg: np.ndarray | None = None):
-        self.profile = profile if isinstance(profile, Profile) else named(profile)
+        self.profile = self._full_profile = profile if isinstance(profile, Profile) else named(profile)
         self.range_deg = _checked_range(FULL_RANGE_DEG if calibrated_range_deg is None
                                         else calibrated_range_deg, self.profile)
+        self.clipped: Clip | None = None           # what was withheld from the latest action, if anything
         self._memory: Memory | None = None
         self._bad_in_a_row = 0
         self._moment_s = 0.0
@@ -106,6 +107,12 @@ class Envelope:
             self._memory = begin(self._memory.goal_deg)
         self._bad_in_a_row = 0
 
+    def slow_down(self, share: float) -> None:
+        """Speeds of joints and tip become this share (0..1) of the profile's; 1 gives them back."""
+        full = self._full_profile
+        self.profile = replace(full, joint_speed_deg_s=full.joint_speed_deg_s * share,
+                               tip_speed_m_s=full.tip_speed_m_s * share)
+
     def admit(self, goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float) -> np.ndarray:
         """What may be sent (6,) for the wished goal (6,), the measured pose (6,) and the time since the last.
 
@@ -113,6 +120,7 @@ class Envelope:
         not finite is rejected whole: the last goal stays.
         """
         self._raise_if_latched()
+        self.clipped = None
         self._steps += 1
         self._moment_s += float(dt_s) if 0 < dt_s < np.inf else 0.0
         wish, present = self._vector(goal_deg, "goal"), self._vector(present_deg, "present pose")
@@ -141,13 +149,15 @@ class Envelope:
         self._by_reason.update(reasons)
         for name in reasons:
             self._worst_deg[name] = max(self._worst_deg.get(name, 0.0), withheld_deg)
-        self._log.append(Clip(self._moment_s, reasons, withheld_deg))
+        self.clipped = Clip(self._moment_s, reasons, withheld_deg)
+        self._log.append(self.clipped)
 
     def _reject(self, reason: str) -> np.ndarray:
         self._rejected += 1
         self._bad_in_a_row += 1
         self._by_reason[reason] += 1
-        self._log.append(Clip(self._moment_s, (reason,), 0.0))
+        self.clipped = Clip(self._moment_s, (reason,), 0.0)
+        self._log.append(self.clipped)
         self._raise_if_latched()
         self._memory = halt(self._memory)
         return self._memory.goal_deg.copy()

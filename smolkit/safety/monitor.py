@@ -1,0 +1,144 @@
+"""Is the arm well? Judged from every measurement, without touching anything.
+
+    >>> from smolkit.arm import fake
+    >>> with fake.arm() as arm:
+    ...     monitor = Monitor()
+    ...     monitor.look(arm.read(), goal_deg=None, now_s=0.0)
+    ()
+
+Pure but for its memory of how long something has lasted. A name that `look` returns is a key of
+`states.STOPS`; what to do about it is the supervisor's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from smolkit.arm import registers
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES
+from smolkit.arm.so101 import JointState
+
+from .states import Trip
+
+TWELVE_V = 9.0                     # a supply above this feeds servos of the 12 V type
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop. Every number has a unit in its name; the sources stand beside them."""
+
+    warm_c: float = 55.0           # users report smoke near 70, where the servo itself would cut
+    hot_c: float = 60.0
+    too_hot_c: float = 65.0
+    least_share: float = 0.86      # of 5 V: 4.3 V, above the servo's own limit of 4.0
+    least_12v: float = 10.0
+    low_voltage_s: float = 0.2     # a sag under a start of six motors is shorter
+    blocked_deg: float = 3.0       # an error that does not shrink, at a torque near the cap
+    blocked_load: float = 0.5      # of stall; the driver caps the body at 0.6
+    blocked_deg_s: float = 5.0
+    blocked_s: float = 0.5
+    leap_deg_s: float = 600.0      # twice what a servo does without load
+    same_frames: int = 10          # identical pictures in a row: one second at 10 Hz
+    action_age_s: float = 0.3      # from the picture to the goal
+    action_gap_s: float = 0.5      # between goals of a policy
+    heartbeat_s: float = 0.5
+    answer_gap_s: float = 0.1
+    unanswered: int = 3            # cycles, where they fail faster than that
+    late_cycle_s: float = 0.1      # a cycle that takes three
+    late_cycles: int = 5           # in a row
+
+
+LIMITS = Limits()
+
+
+class Monitor:
+    """Looks at each `JointState`; `reset` forgets what it was watching, at every arming."""
+
+    def __init__(self, limits: Limits = LIMITS):
+        self.limits = limits
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the past: after a re-arm nothing has lasted yet."""
+        self._since: dict[str, float] = {}
+        self._last: JointState | None = None
+        self._digests: dict[str, tuple[str, int]] = {}
+        self._late = 0
+
+    def look(self, state: JointState, goal_deg: np.ndarray | None, now_s: float) -> tuple[Trip, ...]:
+        """What is wrong with this measurement; `goal_deg` (6,) is what the servos were told, None when limp."""
+        found = {"too hot": self._heat(state, self.limits.too_hot_c),
+                 "hot": self._heat(state, self.limits.hot_c), "warm": self._heat(state, self.limits.warm_c),
+                 "over-voltage": self._bits(state, registers.VOLTAGE) if self._fed_too_high(state) else "",
+                 "low voltage": self._voltage(state, now_s),
+                 "overload": self._bits(state, registers.OVERLOAD | registers.CURRENT),
+                 "leap": self._leap(state),
+                 "blocked": "" if goal_deg is None else self._blocked(state, goal_deg, now_s)}
+        self._last = state
+        heat = next((name for name in ("too hot", "hot", "warm") if found[name]), "")
+        return tuple(Trip(name, words, now_s) for name, words in found.items()
+                     if words and (name == heat or name not in ("too hot", "hot", "warm")))
+
+    def frames(self, digests: Mapping[str, str], now_s: float) -> tuple[Trip, ...]:
+        """Camera role -> digest of the picture a goal was made from; a camera that repeats itself trips."""
+        for role, digest in digests.items():
+            before, count = self._digests.get(role, ("", 0))
+            self._digests[role] = (digest, count + 1 if digest == before else 1)
+        stuck = [f"{role}: {count} times the same picture" for role, (_, count) in self._digests.items()
+                 if count >= self.limits.same_frames]
+        return (Trip("frozen frames", "; ".join(stuck), now_s),) if stuck else ()
+
+    def cycle(self, took_s: float, now_s: float) -> tuple[Trip, ...]:
+        """How long the last cycle took: late ones in a row trip."""
+        self._late = self._late + 1 if took_s > self.limits.late_cycle_s else 0
+        if self._late < self.limits.late_cycles:
+            return ()
+        return (Trip("late cycles", f"{self._late} in a row, the last took {took_s:.2f} s", now_s),)
+
+    # -- one look each: words where something is wrong, else '' ------------------------------------------
+
+    def _heat(self, state: JointState, limit_c: float) -> str:
+        return _joints(state.temperature_c >= limit_c, state.temperature_c, "{:.0f} deg C")
+
+    def _bits(self, state: JointState, mask: int) -> str:
+        flagged = (state.error_bits & mask) != 0
+        return "; ".join(f"{JOINT_NAMES[i]}: {', '.join(registers.error_names(int(state.error_bits[i])))}"
+                         for i in np.flatnonzero(flagged))
+
+    def _fed_too_high(self, state: JointState) -> bool:
+        return bool((state.voltage_v > TWELVE_V).any())
+
+    def _voltage(self, state: JointState, now_s: float) -> str:
+        least_v = self.limits.least_12v if self._fed_too_high(state) else 5.0 * self.limits.least_share
+        low = state.voltage_v < least_v
+        return _joints(low, state.voltage_v, "{:.1f} V") if self._lasts("low", low.any(), now_s,
+                                                                        self.limits.low_voltage_s) else ""
+
+    def _leap(self, state: JointState) -> str:
+        if self._last is None or state.captured_s <= self._last.captured_s:
+            return ""
+        moved_deg = np.abs(state.pos_deg - self._last.pos_deg)
+        most_deg = self.limits.leap_deg_s * (state.captured_s - self._last.captured_s) + 5.0
+        return _joints(moved_deg > most_deg, moved_deg, "{:.0f} deg between two readings")
+
+    def _blocked(self, state: JointState, goal_deg: np.ndarray, now_s: float) -> str:
+        """A gripper that holds a cube is meant to be blocked; the servo's own cap protects it."""
+        error_deg, limits = np.abs(goal_deg - state.pos_deg), self.limits
+        stuck = ((error_deg > limits.blocked_deg) & (np.abs(state.load) >= limits.blocked_load)
+                 & (np.abs(state.vel_deg_s) < limits.blocked_deg_s))
+        stuck[GRIPPER] = False
+        lasting = [self._lasts(f"blocked {i}", bool(stuck[i]), now_s, limits.blocked_s) for i in range(6)]
+        return _joints(np.array(lasting), error_deg, "{:.1f} deg short, at its torque cap")
+
+    def _lasts(self, what: str, now: bool, now_s: float, long_s: float) -> bool:
+        if not now:
+            self._since.pop(what, None)
+            return False
+        return now_s - self._since.setdefault(what, now_s) >= long_s
+
+
+def _joints(which: np.ndarray, values: np.ndarray, words: str) -> str:
+    return "; ".join(f"{JOINT_NAMES[i]}: {words.format(values[i])}" for i in np.flatnonzero(which))

@@ -1,0 +1,245 @@
+"""The supervised arm: what stops it, what it does then, and how it comes back. On emulated servos, in stepped time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smolkit.arm import registers
+from smolkit.arm.so101 import SO101
+from smolkit.clock import SteppedClock
+from smolkit.report import SmolkitError
+from smolkit.safety.envelope import Envelope
+from smolkit.safety.geometry import REST_DEG
+from smolkit.safety.incidents import IncidentLog, plot_incidents, read_incidents
+from smolkit.safety.states import STOPS, State
+from smolkit.safety.supervisor import Supervisor
+from smolkit.sim.bench import Bench
+
+HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
+PERIOD_S = 1 / 30
+IDS = range(1, 7)
+
+
+class Desk:
+    """A simulated bench whose arm is supervised."""
+
+    def __init__(self, log: IncidentLog | None = None, **options: object):
+        self.clock = SteppedClock()
+        self.bench = Bench("place", 1, self.clock)
+        calibration = self.bench.install(None)
+        self.envelope = Envelope("standard")
+        self.arm = SO101(self.bench.port, calibration, self.envelope, self.clock, ramp_s=0.1)
+        self.guarded = Supervisor(self.arm, self.envelope, log, **options)
+
+    @property
+    def state(self) -> State:
+        return self.guarded.state
+
+    def wait(self, seconds: float) -> None:
+        self.clock.sleep_until(self.clock.now_s() + seconds)
+
+    def run(self, seconds: float, goal_deg: np.ndarray = HOME_DEG, **context: object) -> None:
+        for _ in range(round(seconds / PERIOD_S)):
+            self.guarded.command(goal_deg, **{k: v() if callable(v) else v for k, v in context.items()})
+            self.wait(PERIOD_S)
+
+    def limp(self) -> bool:
+        return not any(self.bench.bus.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)
+
+    def logged(self, kind: str) -> list[str]:
+        return [entry.code for entry in self.guarded.log.entries if entry.kind == kind]
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk()
+    made.guarded.energize()
+    yield made
+    made.guarded.close(park=False)
+    made.bench.close()
+
+
+def test_the_states_of_an_ordinary_episode(desk: Desk):
+    assert desk.state is State.ARMED
+    desk.run(0.3)
+    assert desk.state is State.RUNNING
+    desk.guarded.rest()
+    assert desk.state is State.ARMED
+    desk.run(0.2)
+    desk.guarded.release()
+    assert desk.state is State.IDLE and desk.limp()
+    with pytest.raises(SmolkitError, match="SK131"):
+        desk.guarded.command(HOME_DEG)
+    assert [e.state for e in desk.guarded.log.entries if e.kind == "state"] == [
+        "armed", "running", "armed", "running", "idle"]
+
+
+def test_goals_sent_by_hand_may_pause(desk: Desk):
+    desk.run(0.2)
+    desk.wait(1.0)
+    assert desk.state is State.ARMED and desk.guarded.stopped_by is None
+    desk.run(0.2)
+
+
+@pytest.mark.fault(23)
+def test_a_stop_holds_the_arm_latches_and_needs_a_rearm(desk: Desk):
+    desk.run(0.5, HOME_DEG + np.array([40, 0, 0, 0, 0, 0]))
+    desk.guarded.hold("a visitor came near")
+    stood = desk.arm.read().pos_deg
+    desk.wait(1.0)
+    assert desk.state is State.HOLD and not desk.limp()
+    assert np.abs(desk.arm.read().pos_deg - stood)[:5].max() < 3.0
+    for attempt in (lambda: desk.guarded.command(HOME_DEG), desk.guarded.energize):
+        with pytest.raises(SmolkitError, match="SK310"):
+            attempt()
+    desk.guarded.energize(rearm=True)
+    desk.run(0.2)
+    assert desk.state is State.RUNNING
+
+
+@pytest.mark.fault(23)
+def test_a_second_stop_lets_go(desk: Desk):
+    desk.guarded.hold("stop")
+    desk.guarded.hold("stop!")
+    assert desk.state is State.OFF and desk.limp()
+
+
+def test_a_hold_that_nobody_ends_parks_in_the_end(desk: Desk):
+    desk.guarded.hold("lunch")
+    desk.wait(100.0)
+    assert desk.state is State.OFF and desk.limp()
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("start", [HOME_DEG, (60, 40, 20, 30, 90, 60), (-80, 60, -40, 0, 0, 10),
+                                   (0, 30, -20, -40, 0, 0)])
+def test_parking_ends_folded_and_limp_and_never_under_the_table(desk: Desk, start: tuple):
+    desk.guarded.release()
+    desk.bench.bus.hand_pose(np.deg2rad(np.array(start, float) * [1, 1, 1, 1, 1, 1.1] - [0, 0, 0, 0, 0, 10]))
+    desk.guarded.energize()
+    lowest: list[float] = []
+    desk.clock.on_advance(lambda _: lowest.append(desk.bench.world.body_pose("gripper")[0][2]))
+    desk.guarded.park()
+    assert desk.state is State.IDLE and desk.limp()
+    assert min(lowest) > 0.0
+    assert np.abs(desk.arm.read().pos_deg - REST_DEG)[1:4].max() < 8.0
+
+
+@pytest.mark.fault(22)
+def test_silence_of_the_client_holds_then_parks_then_lets_go():
+    desk = Desk(heartbeat=True)
+    desk.guarded.energize()
+    desk.run(0.3)
+    desk.wait(0.6)
+    assert desk.state is State.HOLD and desk.guarded.stopped_by.name == "silence"
+    desk.wait(2.2)
+    assert desk.state is State.PARKING
+    desk.wait(20.0)
+    assert desk.state is State.OFF and desk.limp()
+    with pytest.raises(SmolkitError, match="SK311"):
+        desk.guarded.energize()
+
+
+def test_heartbeats_keep_a_resting_arm_armed():
+    desk = Desk(heartbeat=True)
+    desk.guarded.energize()
+    for _ in range(50):
+        desk.wait(0.1)
+        desk.guarded.beat()
+    assert desk.state is State.ARMED
+
+
+@pytest.mark.fault(17)
+def test_a_policy_that_stops_or_looks_at_old_pictures_stops_the_arm(desk: Desk):
+    desk.run(0.3, observed_s=desk.clock.now_s)
+    desk.wait(0.6)
+    assert desk.state is State.HOLD and desk.guarded.stopped_by.name == "stale action"
+    desk.guarded.energize(rearm=True)
+    old_s = desk.clock.now_s()
+    desk.wait(0.4)
+    with pytest.raises(SmolkitError, match="SK312"):
+        desk.guarded.command(HOME_DEG, observed_s=old_s)
+    assert desk.state is State.HOLD
+
+
+@pytest.mark.fault(18)
+def test_unusable_actions_hold_the_arm(desk: Desk):
+    for _ in range(2):
+        desk.guarded.command(HOME_DEG * np.nan)
+        desk.wait(PERIOD_S)
+    with pytest.raises(SmolkitError, match="SK302"):
+        desk.guarded.command(HOME_DEG * np.nan)
+    assert desk.state is State.HOLD
+    desk.guarded.energize(rearm=True)
+    desk.run(0.2)
+
+
+@pytest.mark.fault(15)
+def test_a_camera_that_repeats_itself_stops_the_arm(desk: Desk):
+    pictures = iter(range(1000))
+    desk.run(0.5, frames=lambda: {"front": str(next(pictures))})
+    with pytest.raises(SmolkitError, match="SK313"):
+        desk.run(0.5, frames={"front": "the same"})
+    assert desk.state is State.HOLD
+
+
+@pytest.mark.fault(10)
+def test_heat_warns_slows_and_parks(desk: Desk):
+    guard = desk.bench.bus.protection
+    for heat_c, speed in ((56, 1.0), (61, 0.5)):
+        guard.temperature_c[2] = heat_c
+        desk.run(0.1)
+        assert desk.state is State.RUNNING
+        assert desk.envelope.profile.joint_speed_deg_s == pytest.approx(90 * speed)
+    guard.temperature_c[2] = 66
+    with pytest.raises(SmolkitError, match="SK316"):
+        desk.run(0.2)
+    assert desk.state is State.HOLD
+    assert desk.logged("warning") == ["SK316", "SK316"] and desk.logged("stop") == ["SK316"]
+    guard.temperature_c[2] = 40
+    desk.wait(0.1)
+    desk.guarded.energize(rearm=True)
+    assert desk.envelope.profile.joint_speed_deg_s == 90
+
+
+@pytest.mark.fault(4)
+def test_something_in_the_way_holds_the_arm(desk: Desk):
+    desk.run(0.3)
+    joint = desk.bench.world.model.joint("shoulder_pan").dofadr[0]
+    desk.bench.world.model.dof_damping[joint] = 1000.0          # as if somebody held it
+    with pytest.raises(SmolkitError, match="SK314"):
+        desk.run(3.0, HOME_DEG + np.array([60, 0, 0, 0, 0, 0]))
+    assert desk.state is State.HOLD and "shoulder_pan" in desk.guarded.stopped_by.found
+    moved = desk.guarded._goal_deg[0] - desk.arm.read().pos_deg[0]
+    assert abs(moved) <= 3.0, "and it does not go on pushing"
+
+
+@pytest.mark.fault(7)
+def test_servos_that_restarted_switch_all_off(desk: Desk):
+    desk.run(0.3)
+    desk.bench.bus.power_cycle([3, 4])
+    with pytest.raises(SmolkitError, match="SK137"):
+        desk.run(0.1)
+    assert desk.state is State.OFF and desk.limp()
+
+
+def test_every_stop_is_in_the_log_and_the_log_is_read_back(tmp_path: Path):
+    desk = Desk(IncidentLog(tmp_path / "log" / "arm.jsonl"))
+    desk.guarded.energize()
+    desk.run(0.5, HOME_DEG + np.array([90, 90, 0, 0, 0, 0]))
+    desk.guarded.hold("enough")
+    found = read_incidents(tmp_path / "log" / "arm.jsonl")
+    assert [e.kind for e in found][:3] == ["state", "limited", "state"] and found[-2].code == "SK310"
+    assert plot_incidents(found).axes[0].get_title().startswith("1 stop")
+    with (tmp_path / "log" / "arm.jsonl").open("a") as file:
+        file.write('{"moment_s": 1')
+    assert read_incidents(tmp_path / "log" / "arm.jsonl") == found, "a line cut off by a crash"
+
+
+def test_every_stop_says_what_to_do():
+    for name, stop in STOPS.items():
+        assert stop.code.startswith("SK") and stop.next_step and stop.cause and stop.expected, name
