@@ -1,0 +1,175 @@
+"""Who serves what on this computer: session files that only their user can read, and one server a name.
+
+    >>> with Claim("doctest session") as claim:
+    ...     endpoint = claim.publish("tcp://127.0.0.1:5555")
+    ...     Endpoint.load("doctest session") == endpoint, endpoint.alive
+    (True, True)
+    >>> endpoint.alive
+    False
+
+A claim is a lock of the operating system: it ends with its process, however that ends, so a file that a
+killed process left behind is never taken for a server. Files lie in a private folder of the user
+(XDG_RUNTIME_DIR/smolkit, else the temporary folder's smolkit-UID; %LOCALAPPDATA%\\smolkit on Windows):
+several people on one computer do not meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from smolkit.report import SmolkitError
+
+try:
+    import fcntl
+except ImportError:                                # Windows
+    fcntl = None
+    import msvcrt
+
+SOUND = re.compile(r"tcp://127\.0\.0\.1:\d{1,5} [0-9a-f]{64} \d{1,9}")
+TRIES, PAUSE_S = 10, 0.02                          # who looks whether we live holds our lock for a moment
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens and what its messages are signed with; its session file says the same."""
+
+    name: str
+    address: str                                   # tcp://127.0.0.1:PORT
+    secret: str = field(repr=False)                # 32 random bytes in hex; never shown
+    pid: int
+
+    @staticmethod
+    def load(name: str) -> Endpoint:
+        """The running server of that name; raises SK811 where none runs."""
+        for endpoint in running():
+            if endpoint.name == name:
+                return endpoint
+        raise SmolkitError("SK811", f"a running server named {name!r}", "none of this user's",
+                           "it was never started here, it has ended, or another user started it",
+                           "start it again, as the same user")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that wrote this endpoint still serves it."""
+        return self in running()
+
+
+def running() -> tuple[Endpoint, ...]:
+    """All servers of this user that are alive; files that a killed process left are passed over."""
+    files = [path for folder in _folders() if _ours(folder) for path in sorted(folder.glob("session-*.json"))]
+    return tuple(endpoint for path in files if (endpoint := _read(path)) and _held(path.with_suffix(".lock")))
+
+
+def _folders() -> Iterator[Path]:
+    """Where session files may lie, best first: a service and a terminal often disagree about the first."""
+    if os.name == "nt":
+        yield Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "smolkit"
+        return
+    for runtime in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}")):
+        if runtime and os.path.isdir(runtime) and os.stat(runtime).st_uid == os.getuid():
+            yield Path(runtime) / "smolkit"
+    yield Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}"
+
+
+def _ours(folder: Path) -> bool:
+    """True for a real folder of this user that nobody else may enter."""
+    if os.name == "nt":                            # %LOCALAPPDATA% is private by itself
+        return folder.is_dir()
+    status = os.lstat(folder) if os.path.lexists(folder) else None
+    return status is not None and status.st_uid == os.getuid() and status.st_mode & 0o170077 == 0o040000
+
+
+def _runtime_folder() -> Path:
+    folder = next(_folders())
+    try:
+        folder.mkdir(mode=0o700, parents=os.name == "nt", exist_ok=True)
+        found = "a link, somebody else's, or open to others"
+    except OSError as error:
+        found = f"{type(error).__name__}: {error}"
+    if not _ours(folder):
+        raise SmolkitError("SK810", f"a private folder of yours at {folder}", found,
+                           "another user made it first, or its permissions were changed",
+                           f"remove it, or run: chmod 700 {folder}")
+    return folder
+
+
+def _read(path: Path) -> Endpoint | None:
+    """The endpoint in a session file; None where it is gone or is none."""
+    try:
+        endpoint = Endpoint(**json.loads(path.read_text(encoding="utf-8")))
+        return endpoint if SOUND.fullmatch(f"{endpoint.address} {endpoint.secret} {endpoint.pid}") else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class Claim:
+    """The right to serve under a name, until `release` or the process's end; SK812 names who has it already."""
+
+    def __init__(self, name: str):
+        self.name = name
+        # Inside the folder whatever the name holds; the digest keeps a/b and a-b apart.
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        self._path = _runtime_folder() / f"session-{plain}-{digest}.json"
+        for _ in range(TRIES):
+            self._lock = _lock(self._path.with_suffix(".lock"))
+            if self._lock is not None:
+                return
+            time.sleep(PAUSE_S)
+        owner = _read(self._path)
+        raise SmolkitError("SK812", f"nobody else serving {name!r}",
+                           f"process {owner.pid} does" if owner else "a process that is just starting does",
+                           "another notebook, terminal or program holds the same arm",
+                           "use that one, or end it (in Jupyter: Kernel > Shut Down), then try again")
+
+    def publish(self, address: str) -> Endpoint:
+        """Draws the secret and writes the session file, all or nothing."""
+        endpoint = Endpoint(self.name, address, secrets.token_hex(32), os.getpid())
+        draft = self._path.with_suffix(".part")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(endpoint), file)
+        os.replace(draft, self._path)
+        return endpoint
+
+    def release(self) -> None:
+        """Removes the session file and frees the name; releasing twice is fine."""
+        if self._lock is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _lock(path: Path) -> int | None:
+    """A lock that the system frees when this process ends, however it ends; None where another one has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _held(path: Path) -> bool:
+    handle = _lock(path)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
