@@ -21,7 +21,8 @@ Behaviour and its sources: the servo fact sheet; what is uncertain there is a sw
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 
@@ -33,6 +34,8 @@ from smolkit.arm.servo import ServoMemory
 from smolkit.arm.shafts import TICK_S, Shafts
 from smolkit.arm.wire import LoopbackSerial
 
+Answer = Callable[[bytes], bytes]                  # request -> replies; raises SerialException if the cable is out
+LineFilter = Callable[[Answer, bytes], bytes]      # the wire behind, the request -> what the driver hears
 TELEMETRY = range(registers.TELEMETRY_START, registers.TELEMETRY_START + registers.TELEMETRY_BYTES)
 
 
@@ -41,17 +44,18 @@ class ServoBus:
 
     A shaft at URDF angle a stands at actual tick 2048 + horn offset + a * 4096 / 2 pi, modulo 4096.
     Give `assembly_seed` to draw the horn offsets; with neither, all are 0.
-    Faults: ids in `dead` do not answer, `forced_errors` adds bits to a servo's error byte.
+    Faults: ids in `dead` do not answer, `forced_errors` adds bits to a servo's error byte, and `filters`
+    spoil the line (the last one sits nearest to the driver); `smolkit.safety.faults` injects all by name.
     """
 
     def __init__(self, plant: Plant, horn_offset_ticks: Iterable[int] | None = None, *,
                  assembly_seed: int | None = None, supply_v: float = 5.0,
                  goal_enables_torque: bool = True, sticky_overload: bool = False):
         horn = _horn_offsets(horn_offset_ticks, assembly_seed)
-        self._shafts = Shafts(plant, horn, supply_v, sticky_overload, goal_enables_torque)
-        self.servos, self.forced_errors = self._shafts.servos, self._shafts.forced_errors
-        self.protection = self._shafts.protection
+        self.shafts = Shafts(plant, horn, supply_v, sticky_overload, goal_enables_torque)
+        self.servos, self.protection = self.shafts.servos, self.shafts.protection
         self.dead: set[int] = set()
+        self.filters: list[LineFilter] = []
         self.lock = threading.RLock()              # wall time: packets and cameras come from two threads
         self._answers = {packets.PING: self._ping, packets.READ: self._read, packets.WRITE: self._write,
                          packets.REG_WRITE: self._reg_write, packets.ACTION: self._action,
@@ -59,11 +63,15 @@ class ServoBus:
 
     @property
     def plant(self) -> Plant:
-        return self._shafts.plant
+        return self.shafts.plant
+
+    @property
+    def forced_errors(self) -> dict[int, int]:
+        return self.shafts.forced_errors
 
     @property
     def now_s(self) -> float:
-        return self._shafts.tick * TICK_S
+        return self.shafts.tick * TICK_S
 
     def memory(self, servo_id: int) -> ServoMemory:
         """The registers of the servo that left the factory line as number `servo_id` (1..6)."""
@@ -72,27 +80,34 @@ class ServoBus:
     def set_register(self, servo_id: int, register: Register, value: int) -> None:
         """Writes a register without a packet and makes it persist: for presets and faults."""
         self.memory(servo_id).preset(register, value)
-        self._shafts.store(servo_id - 1, register.address, registers.encode(register, value))
+        self.shafts.store(servo_id - 1, register.address, registers.encode(register, value))
 
     def power_cycle(self, servo_ids: Iterable[int] = range(1, 7)) -> None:
         """Supply off and on: RAM forgotten, torque off, goal = present."""
         with self.lock:
-            self._shafts.power_cycle([servo_id - 1 for servo_id in servo_ids])
+            self.shafts.power_cycle([servo_id - 1 for servo_id in servo_ids])
 
     def hand_pose(self, angle_rad: np.ndarray) -> None:
         """A hand moves the limp arm to joint angles (6,) rad; the plant must offer `place`."""
         with self.lock:
             self.plant.place(np.asarray(angle_rad, float))
-            self._shafts.telemetry_fresh = False
+            self.shafts.telemetry_fresh = False
 
     def advance_to(self, moment_s: float) -> None:
         """Brings servos and plant to `moment_s`, in whole ticks of 4 ms (a rest below that waits)."""
         with self.lock:
-            self._shafts.advance_to(moment_s)
+            self.shafts.advance_to(moment_s)
 
     # -- packets ------------------------------------------------------------------------------
 
     def handle(self, request: bytes) -> bytes:
+        """What the driver hears after `request`, through all `filters`."""
+        answer: Answer = self._answer_all
+        for spoil in self.filters:
+            answer = partial(spoil, answer)
+        return answer(request)
+
+    def _answer_all(self, request: bytes) -> bytes:
         """All complete packets in `request`, answered; rubbish and unknown instructions get silence."""
         with self.lock:
             return b"".join(self._answer(packet) for packet in packets.split(request)[0])
@@ -107,7 +122,7 @@ class ServoBus:
                 if servo_id in (servo.id, BROADCAST) and index + 1 not in self.dead]
 
     def _reply(self, index: int, data: bytes = b"") -> bytes:
-        return packets.status(self.servos[index].id, self._shafts.error(index), data)
+        return packets.status(self.servos[index].id, self.shafts.error(index), data)
 
     def _ping(self, packet: Packet) -> bytes:
         replies = [self._reply(index) for index in self._addressed(packet.id)]
@@ -115,8 +130,8 @@ class ServoBus:
 
     def _data(self, index: int, address: int, count: int) -> bytes:
         measured = address < TELEMETRY.stop and address + count > TELEMETRY.start
-        if measured and not self._shafts.telemetry_fresh:
-            self._shafts.refresh_telemetry()
+        if measured and not self.shafts.telemetry_fresh:
+            self.shafts.refresh_telemetry()
         data = self.servos[index].read(address, count)
         return b"" if data is None else self._reply(index, data)
 
@@ -140,7 +155,7 @@ class ServoBus:
     def _write(self, packet: Packet) -> bytes:
         indices = self._addressed(packet.id) if len(packet.params) > 1 else []
         for index in indices:
-            self._shafts.store(index, packet.params[0], packet.params[1:])
+            self.shafts.store(index, packet.params[0], packet.params[1:])
         return self._acknowledge(packet, indices)
 
     def _reg_write(self, packet: Packet) -> bytes:
@@ -154,7 +169,7 @@ class ServoBus:
         for index in indices:
             waiting, self.servos[index].waiting = self.servos[index].waiting, None
             if waiting is not None:
-                self._shafts.store(index, *waiting)
+                self.shafts.store(index, *waiting)
         return self._acknowledge(packet, indices)
 
     def _sync_write(self, packet: Packet) -> bytes:
@@ -163,7 +178,7 @@ class ServoBus:
         address, count, chunks = packet.params[0], packet.params[1], packet.params[2:]
         for at in range(0, len(chunks) - count, count + 1):
             for index in self._addressed(chunks[at]) if count else ():
-                self._shafts.store(index, address, chunks[at + 1:at + 1 + count])
+                self.shafts.store(index, address, chunks[at + 1:at + 1 + count])
         return b""
 
 

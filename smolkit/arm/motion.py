@@ -53,7 +53,8 @@ class Protection:
     """Overload, over-current, temperature and supply of six servos: the error byte and what it cuts."""
 
     def __init__(self, count: int, supply_v: float, sticky: bool):
-        self.supply_v, self.sticky = supply_v, sticky
+        self.supply_v, self.supply_ohm, self.sticky = supply_v, SUPPLY_OHM, sticky
+        self.ambient_c = np.full(count, AMBIENT_C)
         self.overload_at = np.full(count, 0.8)     # fraction of stall, register 36
         self.overload_s = np.full(count, 2.0)      # register 35
         self.current_at_a = np.full(count, 3.25)   # register 28
@@ -73,8 +74,8 @@ class Protection:
         """Advances timers and temperatures by `dt_s`; True if an error bit changed."""
         drive = np.abs(load) * torque_on                                       # (6,) of stall
         self.current_a = IDLE_CURRENT_A + STALL_CURRENT_A * drive
-        self.voltage_v = self.supply_v - SUPPLY_OHM * float(self.current_a.sum())
-        rise = HEATING_C * np.square(drive) + AMBIENT_C - self.temperature_c
+        self.voltage_v = self.supply_v - self.supply_ohm * float(self.current_a.sum())
+        rise = HEATING_C * np.square(drive) + self.ambient_c - self.temperature_c
         self.temperature_c = self.temperature_c + rise * (dt_s / THERMAL_S)
         self._over_load_s = np.where(drive > self.overload_at, self._over_load_s + dt_s, 0.0)
         over_current = (self.current_a > self.current_at_a) & (self.current_at_a > 0)

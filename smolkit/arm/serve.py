@@ -16,8 +16,11 @@ import os
 import select
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Protocol
+
+import serial
 
 from smolkit.arm import packets
 from smolkit.arm.emulator import ServoBus
@@ -42,6 +45,8 @@ class Line(Protocol):
     def receive(self, wait_s: float) -> bytes: ...
 
     def send(self, data: bytes) -> None: ...
+
+    def hang_up(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -101,7 +106,11 @@ class Server:
         """Answers the whole packets in `data`; returns the beginning of one that is still coming."""
         complete, rest = packets.split(data)
         for packet in complete:
-            reply = self.bus.handle(packets.build(packet))
+            try:
+                reply = self.bus.handle(packets.build(packet))
+            except serial.SerialException:         # the cable is out; the arm lives on
+                self._line.hang_up()
+                return b""
             if reply:
                 self._line.send(reply)
         return rest
@@ -120,6 +129,9 @@ class _PtyLine:
         self.name = os.ttyname(self._slave)
 
     def receive(self, wait_s: float) -> bytes:
+        if self._master < 0:
+            time.sleep(wait_s)
+            return b""
         ready, _, _ = select.select([self._master], [], [], wait_s)
         return os.read(self._master, CHUNK_BYTES) if ready else b""
 
@@ -130,11 +142,14 @@ class _PtyLine:
         except BlockingIOError:
             return
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """For good: a board that is plugged in again comes back under another name, and so would a pty."""
         for handle in (self._master, self._slave):
             if handle >= 0:
                 os.close(handle)
         self._master = self._slave = -1
+
+    close = hang_up
 
 
 class _TcpLine:
@@ -165,7 +180,7 @@ class _TcpLine:
         ready, _, _ = select.select([self._client], [], [], 0)
         if not ready or self._client.recv(1, socket.MSG_PEEK):
             return False
-        self._drop()
+        self.hang_up()
         return True
 
     def _read(self) -> bytes:
@@ -174,22 +189,22 @@ class _TcpLine:
         except OSError:
             data = b""
         if not data:
-            self._drop()
+            self.hang_up()
         return data
 
     def send(self, data: bytes) -> None:
         try:
             self._client.sendall(data)
         except OSError:
-            self._drop()
+            self.hang_up()
 
-    def _drop(self) -> None:
+    def hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def close(self) -> None:
-        self._drop()
+        self.hang_up()
         self._listener.close()
 
 

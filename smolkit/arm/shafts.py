@@ -63,7 +63,7 @@ class Shafts:
             self._reload(index)
             self.servos[index].show(registers.GOAL_POSITION, int(self._present()[index]))
             self._reload(index)
-        self._drive()
+        self.drive()
 
     def error(self, index: int) -> int:
         """The error byte that every reply of this servo carries."""
@@ -82,14 +82,14 @@ class Shafts:
             self._switch_on(np.flatnonzero(self._wake))
         if self.ramp.moving:
             self.ramp.step(TICK_S)
-            self._drive()
+            self.drive()
         self.tick += 1
         self.plant.advance_to(self.tick * TICK_S)
         self.telemetry_fresh = False
         if self.tick % WATCH_EVERY == 0:
             self._watch(self.plant.state())
 
-    def _drive(self) -> None:
+    def drive(self) -> None:
         """Setpoints in Present ticks -> shaft angles, to the plant."""
         actual = self.ramp.setpoint + registers.TICKS_PER_TURN * self._turn + self._offset     # (6,) tick
         self.plant.drive((actual - 2048 - self.horn) / RAD_TO_TICK, self._torque_on, self._caps)
@@ -101,7 +101,7 @@ class Shafts:
 
     def _renew_caps(self) -> None:
         self._caps = self.protection.caps(self._torque_limit)
-        self._drive()
+        self.drive()
 
     # -- positions ----------------------------------------------------------------------------
 

@@ -49,7 +49,11 @@ class LoopbackSerial:
 
     def write(self, data: bytes) -> int:
         self._check()
-        reply = self._handle(bytes(data))
+        try:
+            reply = self._handle(bytes(data))
+        except serial.SerialException:
+            self.unplug()
+            raise
         self._buffer += self.tamper(reply) if self.tamper is not None else reply
         return len(data)
 
@@ -71,7 +75,8 @@ class LoopbackSerial:
         self._plugged = False
 
     def open(self) -> None:
-        self.is_open = True
+        """A pulled cable is a dead port until it is opened anew."""
+        self.is_open = self._plugged = True
 
     def close(self) -> None:
         self.is_open = False
