@@ -16,10 +16,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from smolkit import workshop
 from smolkit.report import SmolkitError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="From a box of servos to an SO-101 arm that obeys a sentence.")
+app.add_typer(workshop.app, name="bench")
 STAGES = {"check": "check the arm", "calibrate": "calibrate it", "record": "record demonstrations",
           "look": "look at the data", "train": "train SmolVLA", "evaluate": "try unseen scenes",
           "controls": "try it with a part missing", "report": "write the report"}

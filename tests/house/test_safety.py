@@ -96,7 +96,8 @@ def named_commands(code: ast.AST) -> set[tuple[int, str]]:
 def commands() -> set[str]:
     """The names under which `smolkit` knows its commands."""
     from smolkit.cli import app
-    return {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    return groups | {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
 
 
 def test_errors_name_only_commands_that_exist() -> None:
