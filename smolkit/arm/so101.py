@@ -276,6 +276,11 @@ class SO101:
             self._next_turn(energized=False)
             torque.release(self._bus, self.calibration.ids)
 
+    def abandon(self) -> None:
+        """Frees the port and leaves the torque as it is: an arm that somebody else left raised must not fall."""
+        self._bus.close()
+        atexit.unregister(self.close)
+
     def close(self) -> None:
         """Releases the arm if it may have been moved, and frees the port whatever happens."""
         if not self._bus.port.is_open:

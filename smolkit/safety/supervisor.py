@@ -39,6 +39,7 @@ from .parking import Parking
 from .states import Reaction, State, Trip
 
 TICK_S = 0.03
+LOOK_S = 0.04                      # a command every 33 ms measures; only where none came, a tick does
 HOLD_S = 2.0                       # PARK holds so long first: time to see what happened
 LONGEST_HOLD_S = 60.0              # then a HOLD parks: standing heats the servos
 IDLE_S = 300.0
@@ -140,8 +141,10 @@ class Supervisor:
     def hold(self, reason: str) -> None:
         """A stop: the arm stands where it is and refuses goals. A second one lets go."""
         with self._lock:
+            if self._arming:                       # torque is growing: `energize` sees it and gives up
+                return self.arm.release()
             twice = self.state is State.HOLD and self.stopped_by.name == "asked"
-            self._trip(Trip("asked twice" if twice else "asked", reason, self.clock.now_s()))
+            return self._trip(Trip("asked twice" if twice else "asked", reason, self.clock.now_s()))
 
     def park(self) -> None:
         """Slowly to the rest pose, then torque off. Returns at once in wall time: look at `state`."""
@@ -186,7 +189,7 @@ class Supervisor:
 
     def _look_after(self, now_s: float) -> None:
         """Measures where nobody has in this cycle, and watches what should come regularly."""
-        if now_s - self._moments["look"] >= TICK_S:
+        if now_s - self._moments["look"] >= LOOK_S:
             try:
                 with self._answers():
                     self._seen(self.arm.read())

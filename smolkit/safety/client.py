@@ -1,0 +1,178 @@
+"""The guarded arm, seen from the notebook: the same calls, answered by the guardian's process.
+
+    arm = GuardedArm.start("/dev/ttyACM0", Path("arm.json"), profile="beginner")
+    arm.energize()
+    arm.command(goal_deg)                          # through the envelope, over there
+    arm.close()                                    # parks, lets go; the guardian ends
+
+A thread gives the sign of life; it does nothing else, so a notebook that computes keeps its arm, and one
+that is killed, stopped or out of memory loses it within 0.6 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.so101 import JointState
+from smolkit.messages import Client
+from smolkit.report import SmolkitError
+from smolkit.session import Endpoint
+
+from .guardian import guardians, session_name
+from .states import State
+
+BEAT_S = 0.1
+START_S = 20.0
+ENERGIZE_S, PARK_S = 10.0, 30.0
+
+
+class GuardedArm:
+    """A client of one guardian. Errors are those of the supervisor, raised here; SK814: no answer in time."""
+
+    def __init__(self, endpoint: Endpoint, watch: bool = False):
+        self._client = Client(endpoint)
+        hello = self._client.ask({"do": "hello", "pid": os.getpid(), "watch": watch})
+        self.calibration = Calibration.from_dict(hello["calibration"])
+        self.profile, self.log_path = hello["profile"], Path(hello["log_path"]) if hello["log_path"] else None
+        self._state = State(hello["state"])
+        self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="sign of life", daemon=True)
+        if not watch:
+            self._beating.start()
+
+    @classmethod
+    def start(cls, port: str, calibration: Path, *, profile: str = "beginner", log: Path | None = None,
+              found_on: str = "ask", parks: bool = True) -> GuardedArm:
+        """Starts a guardian for a port and becomes its owner; raises what the guardian found wrong."""
+        options = ["--port", port, "--calibration", str(calibration), "--profile", profile, "--found-on", found_on]
+        options += (["--log", str(log)] if log else []) + ([] if parks else ["--drops"])
+        process = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", *options],
+                                   stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
+        told = _first_line(process)
+        if "error" in told:
+            raise SmolkitError(**told["error"])
+        return cls(Endpoint.load(told["ready"]))
+
+    @classmethod
+    def watch(cls, port: str) -> GuardedArm:
+        """Looks on, and may stop the arm, without owning it."""
+        return cls(Endpoint.load(session_name(port)), watch=True)
+
+    def __enter__(self) -> GuardedArm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def state(self) -> State:
+        """What the arm does now."""
+        self._ask("state")
+        return self._state
+
+    def read(self) -> JointState:
+        """All joints, now."""
+        return JointState(**self._ask("read")["read"])
+
+    def energize(self, rearm: bool = False) -> None:
+        """Torque on where the arm stands; after a stop only with `rearm`."""
+        self._ask("energize", ENERGIZE_S, rearm=rearm)
+
+    def command(self, goal_deg: np.ndarray, *, observed_s: float | None = None,
+                frames: Mapping[str, str] | None = None) -> np.ndarray:
+        """Sends a goal (6,) as far as the envelope admits it; returns what was sent."""
+        return self._ask("command", goal_deg=np.asarray(goal_deg), observed_s=observed_s,
+                         frames=dict(frames or {}))["sent"]
+
+    def rest(self) -> None:
+        """The episode is over: the arm stands."""
+        self._ask("rest")
+
+    def hold(self, reason: str = "stop") -> None:
+        """A stop: the arm stands and refuses goals. A second one lets go."""
+        self._ask("hold", reason=reason)
+
+    def park(self) -> None:
+        """Slowly to the rest pose, then torque off; returns when it is off."""
+        self._ask("park")
+        self._wait_for_parking()
+
+    def release(self) -> None:
+        """Torque off now, verified; a raised arm falls."""
+        self._ask("release")
+
+    def log_text(self, last: int = 50) -> str:
+        """The last incidents, one a line."""
+        return self._ask("log", last=last)["log"]
+
+    def close(self) -> None:
+        """Parks, lets go, ends the guardian; a watcher only goes. A Ctrl-C meanwhile lets go at once."""
+        if self._ended.is_set():
+            return
+        try:
+            if self._beating.is_alive():
+                self._ask("bye")
+                self._wait_for_parking()
+        except KeyboardInterrupt:
+            self.release()
+            raise
+        finally:
+            self._ended.set()
+            self._client.close()
+
+    def _wait_for_parking(self) -> None:
+        end_s = time.monotonic() + PARK_S
+        while time.monotonic() < end_s:
+            try:
+                if self.state is not State.PARKING:
+                    return
+            except SmolkitError as error:
+                if error.code == "SK814" and not self._client.endpoint.alive:
+                    return                         # it parked, and ended
+                raise
+            time.sleep(BEAT_S)
+
+    def _ask(self, what: str, timeout_s: float | None = None, **body: Any) -> dict[str, Any]:
+        answer = self._client.ask({"do": what, **body}, timeout_s)
+        self._state = State(answer["state"])
+        return answer
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            self._client.tell({"do": "beat"})
+
+
+def stop_all(reason: str = "smolkit stop") -> list[str]:
+    """Stops every arm of this user, whoever moves it; the sessions' names with what each arm does then."""
+    found = []
+    for endpoint in guardians():
+        with Client(endpoint) as client:
+            found.append(f"{endpoint.name}: {client.ask({'do': 'hold', 'reason': reason})['state']}")
+    return found
+
+
+def _first_line(process: subprocess.Popen) -> dict[str, Any]:
+    """What the guardian tells about its start; silence and death are errors, too."""
+    timer = threading.Timer(START_S, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise SmolkitError("SK333", "a guardian that starts", f"nothing of it; exit code {process.poll()}",
+                           "the computer is overloaded, or the installation is incomplete",
+                           "python -m smolkit.safety.guardian --help") from error

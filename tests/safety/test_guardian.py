@@ -1,0 +1,199 @@
+"""The guardian as a process: it owns the port, outlives its client, and nobody else gets in. In wall time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smolkit.arm import registers
+from smolkit.clock import WallClock
+from smolkit.messages import Client
+from smolkit.report import SmolkitError
+from smolkit.safety.client import GuardedArm, stop_all
+from smolkit.safety.incidents import read_incidents
+from smolkit.safety.states import State
+from smolkit.session import Endpoint
+from smolkit.sim.bench import Bench
+from tests.paths import REPO
+
+HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows can neither freeze nor kill a process this way")
+
+# A notebook in miniature: owns the arm and moves it for ever, or hangs.
+NOTEBOOK = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from smolkit.safety.client import GuardedArm
+port, calibration, log, policy, then = sys.argv[1:]
+arm = GuardedArm.start(port, Path(calibration), profile="standard", log=Path(log))
+arm.energize()
+print("moving", flush=True)
+begin_s = time.monotonic()
+while then != "loops" or time.monotonic() < begin_s + 0.5:
+    seen_s = time.monotonic() if policy == "policy" else None
+    arm.command(np.array([20 * np.sin(time.monotonic()), -30, 45, 50, 0, 30]), observed_s=seen_s)
+    time.sleep(0.03)
+print("looping", flush=True)
+while True:
+    pass
+"""
+
+
+class Desk:
+    """An emulated arm behind a pty, whose servos are looked at directly."""
+
+    def __init__(self, folder: Path):
+        self.bench = Bench("place", 1, WallClock())
+        self.calibration = self.bench.install(None).save(folder / "arm.json")
+        self.log = folder / "incidents.jsonl"
+        self.port = self.bench.serve()
+
+    def start(self, **options: object) -> GuardedArm:
+        return GuardedArm.start(self.port, self.calibration, profile="standard", log=self.log, **options)
+
+    def notebook(self, policy: str = "hand", then: str = "moves") -> subprocess.Popen:
+        process = subprocess.Popen([sys.executable, "-c", NOTEBOOK, self.port, str(self.calibration), str(self.log),
+                                    policy, then], stdout=subprocess.PIPE, text=True, cwd=REPO)
+        assert process.stdout.readline() == "moving\n"
+        return process
+
+    def powered(self) -> bool:
+        return any(self.bench.bus.memory(i).get(registers.TORQUE_ENABLE) for i in range(1, 7))
+
+    def moved_deg(self, seconds: float) -> float:
+        before = self.bench.world.state().angle_rad
+        time.sleep(seconds)
+        return float(np.rad2deg(np.abs(self.bench.world.state().angle_rad - before).max()))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.bench.close()
+
+
+def wait_for(what: Callable[[], bool], seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end_s, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def logged(desk: Desk, word: str) -> bool:
+    return desk.log.exists() and any(word in entry.line() for entry in read_incidents(desk.log))
+
+
+def test_an_arm_is_moved_parked_and_let_go_and_the_port_is_free_again(desk: Desk):
+    with desk.start() as arm:
+        assert arm.state is State.IDLE
+        arm.energize()
+        for k in range(30):
+            arm.command(HOME_DEG + np.array([k / 3, 0, 0, 0, 0, 0]), observed_s=time.monotonic(),
+                        frames={"front": str(k)})
+            time.sleep(0.02)
+        arm.rest()
+        assert abs(arm.read().pos_deg[0] - 10) < 3
+        with pytest.raises(SmolkitError, match="SK301"):
+            arm.command(np.zeros((3, 6)))
+    wait_for(lambda: not desk.powered(), 15)
+    assert [e.state for e in read_incidents(desk.log) if e.kind == "state"] == [
+        "armed", "running", "armed", "parking", "idle", "off"]
+    desk.start(parks=False).close()
+
+
+@posix
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_killed_or_frozen_notebook_loses_the_arm(desk: Desk, how: signal.Signals):
+    notebook = desk.notebook()
+    time.sleep(0.5)
+    notebook.send_signal(how)
+    wait_for(lambda: logged(desk, "silence"), 1.5)      # 0.6 s, and what a busy computer adds
+    time.sleep(0.3)
+    assert desk.moved_deg(0.5) < 1.0 and desk.powered()
+    wait_for(lambda: logged(desk, "parking"), 5)
+    wait_for(lambda: not desk.powered(), 15)
+    notebook.kill()
+    notebook.wait()
+
+
+@posix
+@pytest.mark.fault(17)
+def test_a_notebook_in_an_endless_loop_holds_parks_and_loses_the_arm(desk: Desk):
+    notebook = desk.notebook("policy", "loops")
+    assert notebook.stdout.readline() == "looping\n"
+    wait_for(lambda: logged(desk, "SK312"), 1.5)
+    wait_for(lambda: not desk.powered(), 20)
+    notebook.kill()
+    notebook.wait()
+
+
+@pytest.mark.fault(28)
+def test_a_second_client_is_refused_with_the_owners_pid_but_may_stop(desk: Desk):
+    with desk.start(parks=False) as arm:
+        arm.energize()
+        with pytest.raises(SmolkitError, match=rf"SK331.*process {os.getpid()}|SK331[\s\S]*{os.getpid()}"):
+            GuardedArm(arm._client.endpoint)
+        with pytest.raises(SmolkitError, match="SK812"):
+            desk.start()
+        with GuardedArm.watch(desk.port) as visitor:
+            with pytest.raises(SmolkitError, match="SK331"):
+                visitor.command(HOME_DEG)
+            assert visitor.read().pos_deg.shape == (6,)
+            visitor.hold("the teacher")
+        assert arm.state is State.HOLD
+        with pytest.raises(SmolkitError, match="the teacher"):
+            arm.command(HOME_DEG)
+
+
+@pytest.mark.fault(23)
+def test_stop_from_anywhere_also_while_torque_grows(desk: Desk):
+    with desk.start(parks=False) as arm:
+        arm.energize()
+        assert any(line.endswith(": hold") for line in stop_all())
+        stop_all()
+        wait_for(lambda: not desk.powered(), 2)
+        starter = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4);"
+                                    "from smolkit.safety.client import stop_all; stop_all()"], cwd=REPO)
+        with pytest.raises(SmolkitError, match="SK136"):
+            while True:
+                arm.energize(rearm=True)
+                arm.release()
+        starter.wait()
+        assert not desk.powered()
+
+
+@posix
+@pytest.mark.fault(22)
+def test_a_killed_guardian_leaves_torque_and_the_next_one_asks(desk: Desk):
+    arm = desk.start()
+    arm.energize()
+    os.kill(arm._client.endpoint.pid, signal.SIGKILL)
+    time.sleep(0.5)
+    assert desk.powered(), "the servos know no watchdog"
+    with pytest.raises(SmolkitError, match="SK332"):
+        desk.start()
+    assert desk.powered(), "asking lets nothing fall"
+    with desk.start(found_on="park") as again:
+        wait_for(lambda: again.state is State.IDLE, 15)
+    assert not desk.powered()
+
+
+@pytest.mark.fault(36)
+def test_messages_of_another_session_move_nothing(desk: Desk):
+    with desk.start(parks=False) as arm:
+        endpoint = arm._client.endpoint
+        forged = Endpoint(endpoint.name, endpoint.address, "00" * 32, endpoint.pid)
+        with Client(forged, timeout_s=0.3) as client, pytest.raises(SmolkitError, match="SK814"):
+            client.ask({"do": "release"})
+        assert arm.state is State.IDLE
