@@ -16,6 +16,7 @@ Clipping the finished answer instead moves the tip by centimetres, because wrist
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ DAMPING = 1e-3                            # m: keeps steps finite where the arm 
 # Lift, elbow and wrist turn about parallel axes, so their sum is the pitch; the roll is its own joint.
 POSTURE_ROWS = np.array([[0.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
 PAN_AXIS_X_M = CHAIN[0][2][0]
+Inverse = Callable[[np.ndarray], np.ndarray]
 TIP = np.array([*TOOL_XYZ, 1.0])          # the tip in the gripper's frame, homogeneous
 # Knees to start from: (lift, elbow) in rad; forward and bent, upright, folded back.
 KNEES = ((0.0, 0.6), (-0.8, 1.0), (0.9, -0.6), (-1.2, -0.6))
@@ -91,7 +93,7 @@ def _descend(body: np.ndarray, position_m: np.ndarray, wish: np.ndarray,
     best, best_error_m = body, np.inf
     stale = 0
     for _ in range(rounds):
-        tip_m, jacobian = _linearise(body)
+        tip_m, jacobian = linearise(body)
         gap = position_m - tip_m                                          # (3,) m
         error_m = float(np.linalg.norm(gap))
         stale = 0 if error_m < 0.9 * best_error_m else stale + 1
@@ -105,7 +107,7 @@ def _descend(body: np.ndarray, position_m: np.ndarray, wish: np.ndarray,
     return best, best_error_m
 
 
-def _linearise(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def linearise(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tip (3,) m and its Jacobian (3, 5) m/rad from one pass along the chain."""
     frames = link_frames(np.append(body, 0.0))
     moving = np.array([frames[child] for child, *_ in CHAIN[:BODY]])      # (5, 4, 4)
@@ -118,23 +120,38 @@ def _step_inside(body: np.ndarray, gap: np.ndarray, posture: np.ndarray, jacobia
                  limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """One step (5,) rad that asks for as much of the posture as costs the position nothing."""
     for share in (1.0, 0.3, 0.0):
-        step = _active_set(body, gap, share * posture, jacobian, limits)
+        step = bounded_step(body, gap, share * posture, jacobian, limits)
         missed_m = np.linalg.norm(gap - jacobian @ step)
         if missed_m < 0.1 * np.linalg.norm(gap) + GOOD_ENOUGH_M:
             break
     return step
 
 
-def _active_set(body: np.ndarray, gap: np.ndarray, posture: np.ndarray, jacobian: np.ndarray,
-                limits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """One step (5,) rad; joints that would pass a limit stop on it and the rest solve again."""
+def damped_inverse(matrix: np.ndarray, damping: float = DAMPING) -> np.ndarray:
+    """Least squares that stays finite where `matrix` (m, n) loses rank -> (n, m)."""
+    gram = matrix @ matrix.T + damping**2 * np.eye(len(matrix))
+    return matrix.T @ np.linalg.inv(gram)
+
+
+def _damped_posture(matrix: np.ndarray) -> np.ndarray:
+    return damped_inverse(matrix, 0.03)
+
+
+def bounded_step(body: np.ndarray, gap: np.ndarray, posture: np.ndarray, jacobian: np.ndarray,
+                 limits: tuple[np.ndarray, np.ndarray], longest_rad: float = LONGEST_STEP_RAD,
+                 inverses: tuple[Inverse, Inverse] = (damped_inverse, _damped_posture)) -> np.ndarray:
+    """One step (5,) rad of the tip by `gap` (3,) m and, as far as that leaves it free, of pitch and roll (2,) rad.
+
+    Joints that would pass a limit stop on it and the rest solve again. `inverses` are the damped ones for the
+    position's matrix (m/rad) and for the posture's (rad/rad).
+    """
     step, free = np.zeros(BODY), np.ones(BODY, dtype=bool)
     while free.any():
         fixed = np.where(free, 0.0, step)
         step = fixed.copy()
         step[free] = _two_priorities(jacobian[:, free], gap - jacobian @ fixed,
-                                     POSTURE_ROWS[:, free], posture - POSTURE_ROWS @ fixed)
-        step *= min(1.0, LONGEST_STEP_RAD / max(np.abs(step).max(), 1e-12))
+                                     POSTURE_ROWS[:, free], posture - POSTURE_ROWS @ fixed, inverses)
+        step *= min(1.0, longest_rad / max(np.abs(step).max(), 1e-12))
         landing = np.clip(body + step, *limits)
         beyond = free & (np.abs(landing - body - step) > 1e-12)
         if not beyond.any():
@@ -144,15 +161,10 @@ def _active_set(body: np.ndarray, gap: np.ndarray, posture: np.ndarray, jacobian
     return step
 
 
-def _two_priorities(first: np.ndarray, first_gap: np.ndarray,
-                    second: np.ndarray, second_gap: np.ndarray) -> np.ndarray:
+def _two_priorities(first: np.ndarray, first_gap: np.ndarray, second: np.ndarray, second_gap: np.ndarray,
+                    inverses: tuple[Inverse, Inverse]) -> np.ndarray:
     """Least squares for the first wish; the second only in what the first leaves free."""
-    back = _damped_inverse(first, DAMPING)
+    back = inverses[0](first)
     step = back @ first_gap
     spare = np.eye(first.shape[1]) - back @ first
-    return step + spare @ (_damped_inverse(second @ spare, 0.03) @ (second_gap - second @ step))
-
-
-def _damped_inverse(matrix: np.ndarray, damping: float) -> np.ndarray:
-    gram = matrix @ matrix.T + damping**2 * np.eye(len(matrix))
-    return matrix.T @ np.linalg.inv(gram)
+    return step + spare @ (inverses[1](second @ spare) @ (second_gap - second @ step))
