@@ -97,12 +97,13 @@ def test_an_arm_is_moved_parked_and_let_go_and_the_port_is_free_again(desk: Desk
     with desk.start() as arm:
         assert arm.state is State.IDLE
         arm.energize()
-        for k in range(30):
-            arm.command(HOME_DEG + np.array([k / 3, 0, 0, 0, 0, 0]), observed_s=time.monotonic(),
+        start = arm.read().pos_deg
+        for k in range(60):
+            arm.command(start + np.array([k / 6, 0, 0, 0, 0, 0]), observed_s=time.monotonic(),
                         frames={"front": str(k)})
             time.sleep(0.02)
         arm.rest()
-        assert abs(arm.read().pos_deg[0] - 10) < 3
+        assert abs(arm.read().pos_deg[0] - start[0] - 10) < 3
         with pytest.raises(SmolkitError, match="SK301"):
             arm.command(np.zeros((3, 6)))
     wait_for(lambda: not desk.powered(), 15)
