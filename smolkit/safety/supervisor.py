@@ -195,7 +195,8 @@ class Supervisor:
                     self._seen(self.arm.read())
             except SmolkitError:
                 return                             # already judged by `_answers`
-        if self.heartbeat and now_s - self._moments["beat"] > self._limits.heartbeat_s:
+        quiet = self.heartbeat and self.state is not State.PARKING
+        if quiet and now_s - self._moments["beat"] > self._limits.heartbeat_s:
             self._trip(Trip("silence", f"none for {now_s - self._moments['beat']:.2f} s", now_s))
         gap_s = now_s - self._moments["command"]
         if self.state is State.RUNNING and gap_s > self._limits.action_gap_s:
