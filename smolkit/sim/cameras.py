@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from smolkit.cameras.camera import CameraRole, Frame
+from smolkit.cameras.camera import CameraRole, Frame, digest_of
 from smolkit.clock import Clock
 from smolkit.sim.world import World
 
@@ -24,11 +24,18 @@ class SimCamera:
     def __init__(self, world: World | Callable[[], World], role: CameraRole, clock: Clock):
         self.role, self._clock = role, clock
         self._world = world if callable(world) else lambda: world
+        self._index = 0
 
     def read(self) -> Frame:
-        """One picture of this moment."""
+        """One picture of this moment.
+
+        A rendering has no sensor noise: of a bench at rest it would repeat bit for bit and look like a frozen
+        camera's. So the moment goes into the digest, in the noise's place.
+        """
         image = self._world().render(self.role.name, self.role.height_px, self.role.width_px)
-        return Frame(image, self._clock.now_s())
+        now_s = self._clock.now_s()
+        self._index += 1
+        return Frame(image, now_s, self._index, f"{digest_of(image)}@{now_s:.6f}")
 
     def close(self) -> None:
         """Nothing to close: the world owns its renderer."""
