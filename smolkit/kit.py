@@ -6,7 +6,8 @@
         kit.command(observation.state_deg + 1)          # through the safety envelope, always
 
 `Kit.open("kit.toml")` reads the same from a file, whose `lane` may be "sim" or "real": the driver, the
-packets and the guard are the same in both, only the far end of the wire differs.
+packets and the guard are the same in both, only the far end of the wire differs. In wall time a guardian,
+a process of its own, owns the port; in stepped time the same supervisor runs here, on the kit's clock.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +27,9 @@ from smolkit.arm.so101 import SO101
 from smolkit.cameras.camera import Camera, CameraRole, Observation
 from smolkit.clock import Clock, SteppedClock, WallClock
 from smolkit.report import SmolkitError
+from smolkit.safety.client import GuardedArm
 from smolkit.safety.envelope import Envelope, calibrated_range
+from smolkit.safety.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from smolkit.sim.bench import Bench
@@ -37,21 +41,23 @@ KIND = {"port": (str, 'like "/dev/ttyACM0"'), "calibration": (str, 'like "arm.js
 
 
 class Kit:
-    """An arm with its guard, its cameras and its clock: a `Rig` for the loop, a desk for a notebook."""
+    """A supervised arm, its cameras and its clock: a `Rig` for the loop, a desk for a notebook."""
 
-    def __init__(self, arm: SO101, guard: Envelope, cameras: Mapping[str, Camera], clock: Clock, task: str):
-        self.arm, self.guard, self.cameras, self.clock, self.task = arm, guard, dict(cameras), clock, task
+    def __init__(self, arm: Supervisor | GuardedArm, cameras: Mapping[str, Camera], clock: Clock, task: str):
+        self.arm, self.cameras, self.clock, self.task = arm, dict(cameras), clock, task
+        self.guard: Envelope | None = None              # in stepped time only: else it lives in the guardian
         self.bench: Bench | None = None                 # the simulated bench, in the sim lane only
         self._closing = ExitStack()
 
     @classmethod
     def sim(cls, task: str = "place", seed: int = 0, *, profile: str = "standard", image_px: int = 96,
-            calibration: Calibration | None = None, renderer: Any = None, wall_clock: bool = False) -> Kit:
+            calibration: Calibration | None = None, renderer: Any = None, wall_clock: bool = False,
+            parks: bool = True) -> Kit:
         """A kit without a robot; the scene is drawn by `seed`.
 
         Time is stepped: it stands still until the loop waits, so a run is as fast as the computer and the
-        same twice. With `wall_clock` the servos live behind a pty or a TCP port and time passes by itself,
-        as on the desk.
+        same twice. With `wall_clock` the servos live behind a pty or a TCP port, a guardian owns it, and time
+        passes by itself, as on the desk. Without `parks` the emulated arm drops where it is at the end.
         """
         from smolkit.sim.bench import Bench
         with ExitStack() as stack:                      # what was opened is closed if the arm refuses
@@ -59,27 +65,33 @@ class Kit:
             bench = Bench(task, seed, clock, renderer)
             stack.callback(bench.close)
             calibration = bench.install(calibration)
-            guard = Envelope(profile, calibrated_range(calibration))
-            arm = SO101(bench.serve() if wall_clock else bench.port, calibration, guard, clock)
+            guard = None if wall_clock else Envelope(profile, calibrated_range(calibration))
+            if guard is None:
+                arm = stack.enter_context(TaughtArm(calibration)).start(bench.serve(), profile, parks)
+            else:
+                arm = Supervisor(SO101(bench.port, calibration, guard, clock), guard, parks=parks)
             roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
-            kit = cls(arm, guard, {role.name: bench.camera(role) for role in roles}, clock,
-                      bench.scene.instruction)
-            kit.bench, kit._closing = bench, stack.pop_all()
+            kit = cls(arm, {role.name: bench.camera(role) for role in roles}, clock, bench.scene.instruction)
+            kit.guard, kit.bench, kit._closing = guard, bench, stack.pop_all()
         return kit
 
     @classmethod
     def real(cls, port: str, calibration: Path, cameras: Mapping[str, int | str], *, task: str = "",
-             profile: str = "beginner", height_px: int = 480, width_px: int = 640, fps: int = 30) -> Kit:
-        """A kit on the desk: a serial port, a calibration file, and a device for every camera role."""
+             profile: str = "beginner", height_px: int = 480, width_px: int = 640, fps: int = 30,
+             found_on: str = "ask") -> Kit:
+        """A kit on the desk: a serial port, a calibration file, and a device for every camera role.
+
+        found_on: what to do with torque that a killed process left on: "ask" (refuse), "park", "release".
+        """
         from smolkit.cameras.opencv import OpenCVCamera
-        clock, taught = WallClock(), Calibration.load(calibration)
-        guard = Envelope(profile, calibrated_range(taught))
+        clock = WallClock()
         with ExitStack() as stack:                      # a camera that fails must not leave the others open
             opened = {}
             for role, device in cameras.items():
                 opened[role] = OpenCVCamera(device, CameraRole(role, height_px, width_px, fps), clock)
                 stack.callback(opened[role].close)
-            kit = cls(SO101(port, taught, guard, clock), guard, opened, clock, task)
+            arm = GuardedArm.start(port, Path(calibration), profile=profile, found_on=found_on)
+            kit = cls(arm, opened, clock, task)
             kit._closing = stack.pop_all()
         return kit
 
@@ -106,14 +118,27 @@ class Kit:
         state = self.arm.read()
         frames = {role: camera.read() for role, camera in self.cameras.items()}
         return Observation(state.pos_deg, {role: frame.image for role, frame in frames.items()}, self.task,
-                           state.captured_s, {role: frame.captured_s for role, frame in frames.items()})
+                           state.captured_s, {role: frame.captured_s for role, frame in frames.items()},
+                           {role: frame.digest for role, frame in frames.items() if frame.digest})
 
-    def command(self, goal_deg: np.ndarray) -> None:
-        """Sends a goal (6,) in deg and gripper %, as far as the guard admits it."""
-        self.arm.command(goal_deg)
+    def command(self, goal_deg: np.ndarray, seen: Observation | None = None) -> None:
+        """Sends a goal (6,) in deg and gripper %, as far as the guard admits it.
+
+        seen: what the goal was decided from. With it, goals that stop coming, old pictures and cameras that
+        repeat themselves stop the arm; without it the arm simply stands when no goal follows.
+        """
+        if seen is None:
+            self.arm.command(goal_deg)
+        else:
+            self.arm.command(goal_deg, observed_s=min((seen.captured_s, *seen.pictures_captured_s.values())),
+                             frames=seen.picture_digests)
+
+    def rest(self) -> None:
+        """No goal will follow for a while: the arm stands, torque on."""
+        self.arm.rest()
 
     def close(self) -> None:
-        """Torque off, verified; port, cameras and renderer closed, also when the first of them fails."""
+        """The arm parks, torque off, verified; port, cameras and renderer closed, also when one of them fails."""
         with self._closing:
             self._closing.callback(self.arm.close)
 
@@ -122,6 +147,22 @@ class Kit:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class TaughtArm(TemporaryDirectory):
+    """A folder with a calibration for a guardian to read, gone with the kit."""
+
+    def __init__(self, calibration: Calibration):
+        super().__init__(prefix="smolkit-")
+        self._calibration = calibration
+
+    def __enter__(self) -> TaughtArm:
+        return self
+
+    def start(self, port: str, profile: str, parks: bool) -> GuardedArm:
+        """A guardian for an arm of that calibration."""
+        path = self._calibration.save(Path(self.name) / "arm.json")
+        return GuardedArm.start(port, path, profile=profile, parks=parks)
 
 
 def _read_kit_file(path: Path) -> dict[str, Any]:

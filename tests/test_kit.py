@@ -7,6 +7,7 @@ from smolkit.arm.emulator import connect
 from smolkit.arm.so101 import SO101
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
+from smolkit.safety.client import GuardedArm
 from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.loop import run_episode
 from smolkit.teleop.scripted import ScriptedActor
@@ -28,7 +29,7 @@ def test_the_expert_succeeds_through_driver_and_envelope_and_a_seed_repeats():
 
 def test_wall_time_goes_over_a_real_port():
     with Kit.sim("tour", 1, image_px=32, wall_clock=True) as kit:
-        assert isinstance(kit.arm.port_name, str)
+        assert isinstance(kit.arm, GuardedArm)
         begin_s = kit.clock.now_s()
         kit.arm.energize()
         steps = list(run_episode(kit, ScriptedActor(kit.bench), seconds=0.5))

@@ -38,6 +38,8 @@ PERIOD_S = 1 / 50                  # a tick at least so often
 OWNER_GONE_S = 3.0                 # without a sign of life another client may take over
 LINGER_S = 10.0                    # an arm that nobody owns, limp, is left after this
 PREFIX = "arm "
+# Emulated servos are a process that waits for its turn on a busy computer; real ones answer in 0.5 ms.
+EMULATED, PATIENT = ("/dev/pts/", "socket://"), {"latency_s": 0.3, "budget_s": 0.6}
 FOUND_ON = ("ask", "park", "release")
 
 
@@ -183,7 +185,7 @@ def open_guardian(port: str, calibration: Calibration, profile: str, *, log: Pat
     try:
         guardian = Guardian(server, clock)
         envelope = Envelope(profile, calibrated_range(calibration))
-        arm = SO101(port, calibration, envelope, clock)
+        arm = SO101(port, calibration, envelope, clock, **(PATIENT if port.startswith(EMULATED) else {}))
         guardian.supervisor = Supervisor(arm, envelope, IncidentLog(log), heartbeat=True, parks=parks)
         _settle(guardian.supervisor, found_on)
     except BaseException:

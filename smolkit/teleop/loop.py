@@ -66,7 +66,9 @@ class Rig(Protocol):
 
     def observe(self) -> Observation: ...
 
-    def command(self, goal_deg: np.ndarray) -> None: ...
+    def command(self, goal_deg: np.ndarray, seen: Observation | None = None) -> None: ...
+
+    def rest(self) -> None: ...
 
 
 Actor = Callable[[Observation], Decision]
@@ -97,21 +99,32 @@ def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
         seconds: the episode's limit on the rig's clock.
         finished: asked after each step; True ends the episode early.
     """
+    try:
+        yield from _steps(rig, actor, seconds, pace, finished)
+    finally:
+        rig.rest()                         # however it ended: nobody may wait for a goal that never comes
+
+
+def _steps(rig: Rig, actor: Actor, seconds: float, pace: Pace, finished: Callable[[], bool]) -> Iterator[Step]:
     period_s, previous_deg, index = 1.0 / pace.policy_hz, None, 0
     begin_s, end_s = rig.clock.now_s(), float("inf")
     while begin_s < end_s:
         observation = rig.observe()
         decision = actor(observation)
-        if rig.clock.now_s() - begin_s > period_s / pace.parts:
-            # A decision that took too long shifts all that follows: the arm slows down, it never hurries after.
+        late = rig.clock.now_s() - begin_s > period_s / pace.parts
+        if late and index == 0:            # opening a network takes seconds: what it decided then is out of date
+            getattr(actor, "reset", lambda: None)()
+            begin_s, observation = rig.clock.now_s(), rig.observe()
+            decision = actor(observation)
+        if late:                           # a late decision shifts all that follows: the arm never hurries after
             begin_s = rig.clock.now_s()
-        if index == 0:                     # opening a renderer or a network is not the episode's time
+        if index == 0:                     # and is not the episode's time
             end_s = begin_s + seconds - period_s / 2
         _check(decision)
         goals = interpolate(observation.state_deg if previous_deg is None else previous_deg,
                             decision.goal_deg, pace.parts)
         for part, goal_deg in enumerate(goals, start=1):
-            rig.command(goal_deg)
+            rig.command(goal_deg, observation)
             rig.clock.sleep_until(begin_s + period_s * part / pace.parts)
         previous_deg, begin_s = decision.goal_deg, begin_s + period_s
         yield Step(index, observation, decision.recorded_deg)

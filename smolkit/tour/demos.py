@@ -92,7 +92,7 @@ def trial_of(kit: Kit, seed: int, steps: int) -> Trial:
 def open_kit(seed: int, settings: TourSettings, calibration: Calibration, image_px: int | None = None) -> Kit:
     """The tour's arm in the scene of that seed. The renderer is shared: making one costs half a second."""
     return Kit.sim(settings.task, seed, profile=settings.profile, image_px=image_px or settings.image_px,
-                   calibration=calibration, renderer=_renderer())
+                   calibration=calibration, renderer=_renderer(), parks=False)
 
 
 @lru_cache(maxsize=1)

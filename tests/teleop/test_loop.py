@@ -14,13 +14,17 @@ class PerfectRig:
         self.clock = SteppedClock()
         self.sent: list[tuple[float, np.ndarray]] = []
         self._state_deg = np.zeros(6)
+        self.rested = False
 
     def observe(self) -> Observation:
         return Observation(self._state_deg, captured_s=self.clock.now_s())
 
-    def command(self, goal_deg: np.ndarray) -> None:
+    def command(self, goal_deg: np.ndarray, seen: Observation | None = None) -> None:
         self.sent.append((self.clock.now_s(), goal_deg))
         self._state_deg = goal_deg
+
+    def rest(self) -> None:
+        self.rested = True
 
 
 def test_goals_are_interpolated_and_time_does_not_drift():
@@ -51,7 +55,35 @@ def test_a_slow_decision_slows_the_arm_and_makes_no_burst():
     steps = list(run_episode(rig, slow, seconds=1.0))
     gaps_s = np.diff([moment for moment, _ in rig.sent])
     assert gaps_s.min() > 0.03                                         # never two goals at once
-    assert len(steps) == 5 and rig.clock.now_s() <= 0.15 + 1.0 + 0.15   # first look, episode, late step
+    assert len(steps) == 5 and rig.clock.now_s() <= 2 * 0.15 + 1.0 + 0.15   # two first looks, episode, late step
+
+
+def test_what_a_network_decided_while_it_was_opened_is_thrown_away():
+    rig, looks = PerfectRig(), []
+
+    class Opening:
+        def __init__(self) -> None:
+            self.forgot = 0
+
+        def reset(self) -> None:
+            self.forgot += 1
+
+        def __call__(self, seen: Observation) -> Decision:
+            looks.append(seen.captured_s)
+            rig.clock.sleep_until(rig.clock.now_s() + (5.0 if len(looks) == 1 else 0.0))
+            return Decision(seen.state_deg)
+
+    actor = Opening()
+    steps = list(run_episode(rig, actor, seconds=1.0))
+    assert actor.forgot == 1 and looks[:2] == [0.0, 5.0] and steps[0].observation.captured_s == 5.0
+    assert len(steps) == 10
+
+
+def test_however_an_episode_ends_the_arm_is_told_to_rest():
+    rig = PerfectRig()
+    with pytest.raises(ZeroDivisionError):
+        list(run_episode(rig, lambda seen: Decision(seen.state_deg), seconds=1.0, finished=lambda: 1 / 0))
+    assert rig.rested
 
 
 @pytest.mark.parametrize("shape", [(5,), (16, 6), (1, 6)])
