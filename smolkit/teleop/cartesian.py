@@ -3,6 +3,7 @@
     >>> import numpy as np
     >>> pose = np.array([0, 0, 0, 60, 0, 50.0])                         # deg, gripper %
     >>> goal = jog(pose, np.array([0.05, 0, 0, 0, 0, 0]), dt_s=0.2)     # 5 cm/s forward
+    >>> from smolkit.arm.kinematics import tool_frame
     >>> tip = [tool_frame(to_radians(p))[:3, 3] for p in (pose, goal)]
     >>> ((tip[1] - tip[0]) * 1000).round() + 0.0                        # mm
     array([10.,  0.,  0.])
@@ -21,7 +22,7 @@ import numpy as np
 
 from smolkit.arm.inverse import BODY, bounded_step, linearise
 from smolkit.arm.joints import GRIPPER, from_radians, to_radians
-from smolkit.arm.kinematics import tool_frame
+from smolkit.safety import geometry
 from smolkit.safety.limits import FULL_RANGE_DEG
 
 TOOL_AXES = ("x", "y", "z", "pitch", "roll", "gripper")
@@ -76,6 +77,6 @@ def jog(pose_deg: np.ndarray, tool_speed: np.ndarray, dt_s: float, limits_deg: n
 
 
 def within_tip_speed(pose_deg: np.ndarray, step_deg: np.ndarray, furthest_m: float) -> np.ndarray:
-    """A step (6,) from a pose (6,), shortened so that the tip moves no further than `furthest_m`."""
-    here, there = (tool_frame(to_radians(p))[:3, 3] for p in (pose_deg, pose_deg + step_deg))
-    return step_deg * min(1.0, furthest_m / max(float(np.linalg.norm(there - here)), 1e-12))
+    """A step (6,) from a pose (6,), shortened so that no tip moves further, measured as the guard does."""
+    here, there = geometry.tips(geometry.frames(to_radians(np.stack([pose_deg, pose_deg + step_deg]))))   # (3, 3) m
+    return step_deg * min(1.0, furthest_m / max(float(np.linalg.norm(there - here, axis=-1).max()), 1e-12))

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from smolkit.arm.joints import JOINT_NAMES
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.safety.limits import FULL_RANGE_DEG, JOINT_DEG
@@ -92,11 +92,12 @@ class Pilot:
         held = self._held
         if self.mode == "joint":
             step_deg = stick * held.joint_speed_deg_s * dt_s / JOINT_DEG
-            return within_tip_speed(held.goal_deg, step_deg, held.tip_speed_m_s * dt_s)
-        turn_deg_s = TURN_SHARE * held.joint_speed_deg_s
-        fastest = [*[held.tip_speed_m_s] * 3, turn_deg_s, turn_deg_s, held.joint_speed_deg_s / JOINT_DEG[5]]
-        stick = stick / np.append(np.full(3, max(1.0, np.linalg.norm(stick[:3]))), np.ones(3))   # no faster diagonally
-        return jog(held.goal_deg, stick * fastest, dt_s, held.limits_deg, held.joint_speed_deg_s) - held.goal_deg
+        else:
+            turn_deg_s = TURN_SHARE * held.joint_speed_deg_s
+            fastest = [*[held.tip_speed_m_s] * 3, turn_deg_s, turn_deg_s, held.joint_speed_deg_s / JOINT_DEG[GRIPPER]]
+            goal_deg = jog(held.goal_deg, stick * fastest, dt_s, held.limits_deg, held.joint_speed_deg_s)
+            step_deg = goal_deg - held.goal_deg
+        return within_tip_speed(held.goal_deg, step_deg, held.tip_speed_m_s * dt_s)
 
     def _report(self, stick: np.ndarray, switch_mode: bool) -> None:
         if switch_mode:

@@ -97,6 +97,8 @@ def test_a_pose_beyond_a_limit_may_come_back_and_go_no_further():
     assert jog(beyond, np.array([0, 0, 0, -60, 0, 0.0]), 0.1)[3] < beyond[3]
 
 
-def test_a_joint_step_is_shortened_to_the_tip_speed():
-    step = within_tip_speed(np.zeros(6), np.array([0, 10.0, 0, 0, 0, 0]), 0.02)
-    assert np.linalg.norm(tip_m(step) - tip_m(np.zeros(6))) == pytest.approx(0.02, rel=0.02)
+def test_a_joint_step_is_shortened_until_no_tip_is_too_fast():
+    wish = np.array([0, 10.0, 0, 0, 0, 0])
+    step = within_tip_speed(np.zeros(6), wish, 0.02)
+    assert 0.018 < np.linalg.norm(tip_m(step) - tip_m(np.zeros(6))) <= 0.02      # the jaw's end may be the faster one
+    assert np.array_equal(within_tip_speed(np.zeros(6), wish, 1.0), wish)

@@ -62,7 +62,7 @@ def test_cartesian_keys_move_the_tip_along_their_axis_no_faster_diagonally(keys,
     decided = drive(pilot, lambda: pilot.press({f"Key{key}" for key in keys}), 0.3)
     moved_m = tip_m(decided[-1]) - tip_m(READY)
     far_m = np.linalg.norm(moved_m)
-    assert moved_m / far_m == pytest.approx(np.array(way), abs=0.02)
+    assert moved_m / far_m == pytest.approx(np.array(way), abs=0.03)
     assert 0.5 < far_m / (0.3 * SHARE * 0.25) < 1.001                    # the joints' own speeds may be the slower ones
 
 

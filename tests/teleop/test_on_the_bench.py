@@ -72,6 +72,17 @@ def test_a_key_moves_the_tool_five_centimetres_forward_on_a_line():
     assert np.linalg.norm(way[:, 1:], axis=1).max() < 0.005
 
 
+@pytest.mark.parametrize("mode, key", [("joint", "KeyQ"), ("cartesian", "KeyA")])
+def test_a_released_key_stops_the_arm_within_a_centimetre(mode, key):
+    with blind_bench() as kit:
+        pilot, tips = KeyPilot(kit.guard.profile, kit.guard.range_deg, mode), []
+        for step in run_episode(kit, pilot, 1.6):
+            tips.append(tip_m(step.observation.state_deg))
+            pilot.press({key} if len(tips) < 8 else set())
+    assert np.linalg.norm(tips[8] - tips[7]) / 0.1 > 0.1                 # m/s, at the first look without a key
+    assert np.linalg.norm(np.array(tips[9:]) - tips[8], axis=1).max() < 0.01
+
+
 def test_sliders_bring_the_arm_to_a_pose():
     target = {"shoulder_pan": 20.0, "elbow_flex": 30.0, "wrist_roll": -40.0, "gripper": 10.0}
     with blind_bench() as kit:
