@@ -176,10 +176,11 @@ class LeaderActor:
         try:
             reading = self.leader.read()
         except SmolkitError as error:
-            return _lost(f"{error.code}: {error.found}", error.cause)
+            return _lost(f"{error.code}: {error.found}", error.cause, error.next_step)
         age_s = self.leader.clock.now_s() - reading.asked_s
         if age_s > OLDEST_S:
-            return _lost(f"{1000 * age_s:.0f} ms old", "this computer or the leader's port is overloaded")
+            return _lost(f"{1000 * age_s:.0f} ms old", "this computer or the leader's port is overloaded",
+                         "close other programs")
         self.reading = reading
         return _jump(before.pos_deg, reading.pos_deg) if before is not None else None
 
@@ -187,13 +188,13 @@ class LeaderActor:
         try:
             check = self.leader.torque_check()
         except SmolkitError as error:
-            return _lost(f"{error.code}: {error.found}", error.cause)
+            return _lost(f"{error.code}: {error.found}", error.cause, error.next_step)
         return None if check.ok else check
 
 
-def _lost(found: str, cause: str) -> Check:
+def _lost(found: str, cause: str, next_step: str) -> Check:
     return Check("SK352", "leader reading", False, f"at most {1000 * OLDEST_S:.0f} ms old", found, cause,
-                 "check the leader's cable, then release the clutch and press it again")
+                 f"{next_step}; then release the clutch and press it again")
 
 
 def _jump(before_deg: np.ndarray, now_deg: np.ndarray) -> Check | None:
