@@ -58,7 +58,8 @@ class Server:
         self.bus, self.port = bus, line.name
         self.error: BaseException | None = None
         self._line, self._clock = line, clock if clock is not None else WallClock()
-        self._begin_s = self._clock.now_s() - bus.now_s
+        self.heard_s = self._clock.now_s()         # when a driver last sent something
+        self._begin_s = self.heard_s - bus.now_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"servo bus {line.name}", daemon=True)
         self._thread.start()
@@ -92,14 +93,14 @@ class Server:
             self.error = error
 
     def _serve(self) -> None:
-        waiting, heard_s = b"", self._clock.now_s()
+        waiting = b""
         while not self._stop.is_set():
             data = self._line.receive(PERIOD_S)
             now_s = self._clock.now_s()
             self.bus.advance_to(now_s - self._begin_s)
             if data:
-                waiting, heard_s = self._reply(waiting + data), now_s
-            elif now_s - heard_s > FRAME_GAP_S:
+                waiting, self.heard_s = self._reply(waiting + data), now_s
+            elif now_s - self.heard_s > FRAME_GAP_S:
                 waiting = b""
 
     def _reply(self, data: bytes) -> bytes:

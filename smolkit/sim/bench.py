@@ -47,7 +47,7 @@ class Bench:
         self.world = World(self.scene, renderer=renderer)
         self.bus = ServoBus(self.world, HORN_OFFSET_TICKS)
         self.port = connect(self.bus)
-        self._server: Server | None = None
+        self.server: Server | None = None
         if isinstance(clock, SteppedClock):
             clock.on_advance(self.bus.advance_to)
 
@@ -70,18 +70,25 @@ class Bench:
 
     def success(self) -> bool:
         """Is the task physically done, now?"""
-        return self.task.success(self.world)
+        with self.bus.lock:
+            return self.task.success(self.world)
 
-    def serve(self) -> str:
+    def lay(self, seed: int) -> None:
+        """Another scene of the task around the arm as it stands; time goes on."""
+        with self.bus.lock:
+            self.scene = self.task.sample(np.random.default_rng(seed))
+            self.world.lay(self.scene)
+
+    def serve(self, tcp: bool = False) -> str:
         """Puts the servos behind a port of the operating system, in wall time; returns the port's name."""
-        serve = serve_tcp if sys.platform == "win32" else serve_pty      # Windows has no pty
-        self._server = serve(self.bus, clock=self.clock)
-        return self._server.port
+        serve = serve_tcp if tcp or sys.platform == "win32" else serve_pty         # Windows has no pty
+        self.server = serve(self.bus, clock=self.clock)
+        return self.server.port
 
     def close(self) -> None:
         """Ends the server, if there is one, and frees the renderer if the world opened it."""
-        if self._server is not None:
-            self._server.close()
+        if self.server is not None:
+            self.server.close()
         self.world.close()
 
 

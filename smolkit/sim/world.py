@@ -54,7 +54,8 @@ class World:
     """One bench. `reset` lays out another scene in under a millisecond; share a `renderer` among worlds."""
 
     def __init__(self, scene: Scene | None = None, *, renderer: Renderer | None = None, start_s: float = 0.0):
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()                       # of the physics: held for some microseconds
+        self._drawing = threading.RLock()                    # of what is drawn: held for a whole picture, taken first
         self._renderer, self._owns_renderer = renderer, renderer is None
         self._start_s = start_s
         self._cubes = -1
@@ -68,12 +69,12 @@ class World:
 
         The servos keep the P gain that `tune` gave them, as real ones do when the table is laid anew.
         """
-        with self._lock:
+        with self._drawing, self._lock:
             self.scene = self.scene if scene is None else scene
             if len(self.scene.cubes) != self._cubes:
                 self._cubes = len(self.scene.cubes)
                 self.model = copy.copy(compile_model(self._cubes))
-                self.data = mujoco.MjData(self.model)
+                self.data, self._posed = mujoco.MjData(self.model), mujoco.MjData(self.model)
                 self._stiffen()
             mujoco.mj_resetData(self.model, self.data)
             self._ids = {"table": 0, **{link: self.model.body(link).id for link in LINKS},
@@ -83,6 +84,15 @@ class World:
             limit = np.ones(6)
             limit[GRIPPER] = GRIPPER_LIMIT
             self.drive(self.state().angle_rad, np.ones(6, bool), limit)
+
+    def lay(self, scene: Scene) -> None:
+        """Lays out `scene` around the arm, as a person does between two trials: time, pose and servos go on."""
+        with self._drawing, self._lock:
+            pose_rad, goal_rad, steps = self.data.qpos[ARM].copy(), self.data.ctrl.copy(), self._steps
+            force_range = self.model.actuator_forcerange.copy()
+            self.reset(scene)
+            self.place(pose_rad)
+            self.data.ctrl[:], self.model.actuator_forcerange[:], self._steps = goal_rad, force_range, steps
 
     def place(self, angle_rad: np.ndarray) -> None:
         """Puts the arm into a pose (6,) rad as by hand: at rest, and the goal there too."""
@@ -99,7 +109,7 @@ class World:
 
     def restore(self, moment: Snapshot) -> None:
         """Back to a snapshot, of this world or of another one."""
-        with self._lock:
+        with self._drawing, self._lock:
             if moment.scene != self.scene:
                 self.reset(moment.scene)
             mujoco.mj_setState(self.model, self.data, moment.state, STATE)
@@ -196,6 +206,16 @@ class World:
         """Centre (3,) m of a cube of the scene."""
         return self.body_pose(name)[0]
 
+    def lowest_solid_m(self) -> float:
+        """Height over the table of the lowest point of the arm's moving solids; negative: inside the table."""
+        with self._lock:
+            mujoco.mj_kinematics(self.model, self.data)
+            links = [self._ids[link] for link in LINKS[1:]]                      # the base stands
+            solid = np.flatnonzero((self.model.geom_group == 3) & np.isin(self.model.geom_bodyid, links))
+            up = self.data.geom_xmat[solid].reshape(-1, 3, 3)[:, 2]              # (n, 3) row of z
+            half_m = (np.abs(up) * self.model.geom_size[solid]).sum(1)           # (n,) above and below the centre
+            return float((self.data.geom_xpos[solid, 2] - half_m).min())
+
     def touching(self, a: str, b: str) -> bool:
         """Whether two bodies are in contact: links, things of the scene, or "table"."""
         with self._lock:
@@ -219,10 +239,12 @@ class World:
         if camera not in CAMERAS:
             raise SmolkitError("SK212", f"a camera of {CAMERAS}", repr(camera), "a typing error",
                                "name one of the two")
-        with self._lock:
-            mujoco.mj_kinematics(self.model, self.data)      # mj_step leaves the poses one step behind
-            mujoco.mj_camlight(self.model, self.data)
-            return self.renderer.draw(self.model, self.data, camera, height_px, width_px, fine)
+        with self._drawing:
+            with self._lock:                                 # a large picture takes 60 ms: physics and servos go on
+                self._posed.qpos[:] = self.data.qpos
+            mujoco.mj_kinematics(self.model, self._posed)
+            mujoco.mj_camlight(self.model, self._posed)
+            return self.renderer.draw(self.model, self._posed, camera, height_px, width_px, fine)
 
     @property
     def renderer(self) -> Renderer:

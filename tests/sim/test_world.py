@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import mujoco
@@ -166,7 +167,7 @@ def test_no_finger_goes_through_the_table() -> None:
     world.drive(goal, ON, FULL)
     _run(world, 2.0)
     assert world.touching("gripper", "table") or world.touching("jaw", "table")
-    assert world.tool_position()[2] > 0.0
+    assert world.tool_position()[2] > 0.0 and abs(world.lowest_solid_m()) < 0.002
 
 
 def test_time_moves_in_whole_steps_and_never_back() -> None:
@@ -203,6 +204,37 @@ def test_restore_returns_to_the_same_future() -> None:
     world.restore(moment)
     assert world.scene == CANON and world.time_s == pytest.approx(2.0)
     assert (_wild(world).data.qpos == first).all()
+
+
+@pytest.mark.parametrize("cubes", [(), (Cube("a", "red", (0.3, 0.1, 0.0125)), Cube("b", "blue", (0.3, -0.1, 0.0125)))])
+def test_a_table_laid_anew_leaves_arm_servos_and_time(cubes: tuple[Cube, ...]) -> None:
+    world = World(Scene(cubes=(Cube("old", "red", (0.3, 0.0, 0.0125)),)))
+    world.drive(world.state().angle_rad + 0.3, ON, FULL)
+    world.advance_to(1.0)
+    before, goal_rad = world.state(), world.goal_rad()
+    world.lay(Scene(cubes=cubes))
+    assert world.time_s == 1.0 and (world.state().angle_rad == before.angle_rad).all()
+    assert (world.goal_rad() == goal_rad).all() and len(world.scene.cubes) == len(cubes)
+    assert (world.model.actuator_forcerange[:, 1] == STALL_NM).all()
+    world.advance_to(1.2)
+    assert np.abs(world.state().angle_rad - before.angle_rad).max() < 0.02      # still held
+
+
+def test_physics_goes_on_while_a_picture_is_drawn() -> None:
+    """A large picture takes 60 ms on a CPU; servos that waited for it would miss their answers."""
+    world, done = World(), threading.Event()
+    with world._drawing:
+        threading.Thread(target=lambda: (world.advance_to(0.1), world.state(), done.set())).start()
+        assert done.wait(20) and world.time_s == 0.1
+
+
+def test_a_picture_changes_no_bit_of_the_physics() -> None:
+    worlds = _wild(World(Scene(cubes=CANON.cubes))), _wild(World(Scene(cubes=CANON.cubes)))
+    worlds[0].render("front", 48, 48)
+    for world in worlds:
+        world.advance_to(world.time_s + 0.5)
+    assert (worlds[0].data.qpos == worlds[1].data.qpos).all()
+    worlds[0].close()
 
 
 def test_things_rest_where_the_scene_puts_them() -> None:
