@@ -110,6 +110,7 @@ class ServoBus:
     def _answer_all(self, request: bytes) -> bytes:
         """All complete packets in `request`, answered; rubbish and unknown instructions get silence."""
         with self.lock:
+            self.shafts.telemetry_fresh = False    # time may stand still, and a fault have come since
             return b"".join(self._answer(packet) for packet in packets.split(request)[0])
 
     def _answer(self, packet: Packet) -> bytes:

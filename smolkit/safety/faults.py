@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from smolkit.cameras.camera import Camera, CameraRole, Frame
+from smolkit.cameras.camera import Camera, CameraRole, Frame, digest_of
 from smolkit.report import SmolkitError
 from smolkit.safety import line_faults, policy_faults, servo_faults
 from smolkit.safety.fault_kinds import Context, FaultKind, fault_kind, index_of, part, patched, unsuited
@@ -80,16 +80,21 @@ def slippery_objects(rig: Any, friction: float = 0.001) -> Context:
 
 
 @fault_kind(2)
-def table_raised(rig: Any, height_m: float = 0.03) -> Context:
+@contextmanager
+def table_raised(rig: Any, height_m: float = 0.03) -> Iterator[None]:
     """The table is higher than the arm's model of it."""
+    import mujoco
     model = part(rig, "world").model
     parts = [model.geom(name).id for name in ("table", "slab", "mat")]
     raised = model.geom_pos[parts] + [0, 0, height_m]
-    return _world(rig, (model.geom_pos, parts, raised), (model.geom_sameframe, parts, 0))
+    everything = model.opt.disableflags | mujoco.mjtDisableBit.mjDSBL_MIDPHASE      # its tree knows the old height
+    with _world(rig, (model.geom_pos, parts, raised), (model.geom_sameframe, parts, 0)), \
+            patched(model.opt, disableflags=everything):
+        yield
 
 
 @fault_kind(4)
-def push(rig: Any, link: str = "gripper", force_n: tuple[float, float, float] = (0.0, 15.0, 0.0),
+def push(rig: Any, link: str = "gripper", force_n: tuple[float, float, float] = (0.0, 5.0, 0.0),
          ) -> Context:
     """Somebody pushes a link: a steady force in the base's axes (x forward, y left, z up)."""
     world = part(rig, "world")
@@ -145,7 +150,7 @@ def frozen_camera(rig: Any, role: str = "front") -> Context:
     """The driver repeats one picture under new time stamps."""
     def frozen(camera: Camera) -> Callable[[], Frame]:
         kept = camera.read()
-        return lambda: replace(camera.read(), image=kept.image)
+        return lambda: replace(camera.read(), image=kept.image, digest=kept.digest)
     return _cameras(rig, {role: frozen})
 
 
@@ -162,7 +167,8 @@ def stalled_camera(rig: Any, role: str = "front") -> Context:
 def black_camera(rig: Any, role: str = "front") -> Context:
     """The lens is covered."""
     def black(camera: Camera) -> Callable[[], Frame]:
-        return lambda: replace(frame := camera.read(), image=np.zeros_like(frame.image))
+        nothing = np.zeros_like(camera.read().image)
+        return lambda: replace(camera.read(), image=nothing, digest=digest_of(nothing))
     return _cameras(rig, {role: black})
 
 

@@ -31,7 +31,8 @@ from smolkit.safety.fault_kinds import Context, FaultKind, fault_kind, index_of,
 def chain_break(rig: Any, at: int = 4, powered: bool = True) -> Context:
     """Servos `at`..6 are silent; with `powered` False the plug is out, and they lose torque and RAM, too."""
     bus, gone = part(rig, "bus"), range(index_of(at) + 1, 7)
-    bus.power_cycle(() if powered else gone)
+    if not powered:
+        bus.power_cycle(gone)
     return patched(bus, dead=bus.dead | set(gone))
 
 

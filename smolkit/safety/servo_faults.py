@@ -148,7 +148,6 @@ def slipped_horn(rig: Any, servo: int = 2, ticks: int = 1600) -> Iterator[None]:
     def slip(by: int) -> None:
         with bus.lock:
             bus.shafts.horn[index] += by
-            bus.shafts.telemetry_fresh = False
     slip(ticks)
     try:
         yield
