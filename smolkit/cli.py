@@ -1,4 +1,4 @@
-"""The command line: `smolkit tour`, `smolkit doctor`, `smolkit find-port`, `smolkit calibrate`.
+"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate`.
 
 Exit codes: 0 green, 1 red, 2 an error that says what to do, 130 Ctrl-C (run the same command again to go on).
 """
@@ -9,15 +9,22 @@ import errno
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smolkit import workshop
-from smolkit.report import SmolkitError
+from smolkit.report import Check, Report, SmolkitError
+
+if TYPE_CHECKING:
+    from smolkit.arm.arm_type import ArmType
+    from smolkit.arm.calibrate import Bar
+    from smolkit.arm.calibration import Calibration
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="From a box of servos to an SO-101 arm that obeys a sentence.")
@@ -121,51 +128,188 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
         raise typer.Exit(1)
 
 
+PortName = Annotated[str, typer.Argument(help="/dev/ttyACM0, COM3, usb:SERIAL or socket://127.0.0.1:7777")]
+TypeName = Annotated[str | None, typer.Option("--type", help="7.4V or 12V: what the labels on the servos say")]
+
+
 @command
-def doctor(port: Annotated[str, typer.Argument(help="/dev/ttyACM0, COM3, socket://127.0.0.1:7777")],
-           calibration: Annotated[Path | None, typer.Option(help="the arm's calibration file")] = None) -> None:
-    """Asks every servo how it is; moves and writes nothing."""
+def doctor(port: PortName, calibration: Annotated[Path | None, typer.Option(help="the arm's calibration file")] = None,
+           arm_type: TypeName = None,
+           repair: Annotated[bool, typer.Option(help="write protections and settings where they differ")] = False,
+           arm: Annotated[bool, typer.Option(help="the sheet for a first real arm: ten checks")] = False,
+           move: Annotated[bool, typer.Option(help="with --arm: it may move, slowly and by a few degrees")] = False,
+           sheet: Annotated[Path, typer.Option(help="with --arm: where the sheet is saved")] = Path("arm-sheet.json"),
+           ) -> None:
+    """Asks every servo how it is; moves and writes nothing unless told."""
+    from smolkit.arm.arm_type import arm_type as typed
     from smolkit.arm.calibration import Calibration
-    from smolkit.arm.find import check_arm
-    report = check_arm(port, Calibration.load(calibration) if calibration else None)
+    from smolkit.arm.doctor import check_arm
+    from smolkit.arm.find import port_named
+    from smolkit.arm.history import check_file
+    port, kind = port_named(port), typed(arm_type) if arm_type else None
+    taught = Calibration.load(calibration) if calibration else None
+    if repair:
+        _repair(port, kind)
+    report = check_arm(port, taught, kind)
+    if calibration:
+        report = replace(report, checks=(*report.checks, check_file(calibration)))
     say(report.text())
+    if arm:
+        report = _acceptance(port, report, taught, move, sheet)
     raise typer.Exit(0 if report.ok else 1)
 
 
+def _repair(port: str, kind: ArmType | None) -> None:
+    from smolkit.arm.bus import Bus
+    from smolkit.arm.configure import repair, require_servos
+    from smolkit.arm.doctor import type_of
+    from smolkit.arm.joints import IDS, servo_name
+    with Bus(port) as bus:
+        require_servos(bus, IDS)
+        written = repair(bus, IDS, type_of(bus, kind))
+    for servo_id, changed in written.items():
+        say(f"servo {servo_name(servo_id)}: {', '.join(r.name for r in changed) or 'nothing to write'}")
+
+
+def _acceptance(port: str, bring_up: Report, calibration: Calibration | None, move: bool, sheet: Path) -> Report:
+    """Ten checks on a healthy, calibrated arm: four by hand, six with torque."""
+    from smolkit.arm import acceptance
+    from smolkit.arm.bus import Bus
+    from smolkit.clock import WallClock
+    if not bring_up.ok or calibration is None:
+        raise SmolkitError("SK149", "a green bring-up and --calibration FILE before the sheet",
+                           "red checks above" if calibration else "no calibration", "the sheet comes last",
+                           "mend what is red, smolkit calibrate PORT --out FILE, then run this again")
+    clock = WallClock()
+    with Bus(port) as bus:
+        checks = acceptance.without_torque(bus, calibration, clock, say)
+    say(Report("without torque", checks).text())
+    checks += _moving(port, calibration) if move else acceptance.not_tried()
+    report = Report("first real arm", checks)
+    say(report.text())
+    about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "port": port,
+             "calibration": calibration.fingerprint, "bring_up": bring_up.text()}
+    say(f"saved in {acceptance.save_sheet(sheet, about, report)}")
+    return report
+
+
+def _moving(port: str, calibration: Calibration) -> tuple[Check, ...]:
+    from smolkit.arm.acceptance import with_torque
+    from smolkit.arm.so101 import SO101
+    from smolkit.safety.envelope import Envelope, calibrated_range
+    with SO101(port, calibration, Envelope("beginner", calibrated_range(calibration))) as arm:
+        return with_torque(arm, say)
+
+
 @command
-def find_port() -> None:
+def find_port(watch: Annotated[bool, typer.Option(help="pull the arm's cable and plug it in again: that one")] = False,
+              ) -> None:
     """Lists the serial ports; the ones that look like an arm's adapter are marked."""
-    from smolkit.arm.find import ports
-    found = ports()
+    from smolkit.arm.find import ports, replugged
+    found = (replugged(tell=say),) if watch else ports()
     for port in found:
-        say(f"{'→' if port.like_an_arm else ' '} {port.name}  {port.description}")
+        serial = f"  usb:{port.serial}" if port.serial else ""
+        say(f"{'→' if port.like_an_arm else ' '} {port.name}  {port.description}{serial}")
     if not found:
         say("no serial port: is the adapter plugged in, with a cable that carries data?")
-    raise typer.Exit(0 if any(port.like_an_arm for port in found) else 1)
+    raise typer.Exit(0 if watch or any(port.like_an_arm for port in found) else 1)
 
 
 @command
-def calibrate(port: Annotated[str, typer.Argument(help="the arm's port; `smolkit find-port` lists them")],
-              out: Annotated[Path, typer.Option(help="the calibration file to write")],
-              hold_s: Annotated[float, typer.Option(help="seconds to bring the arm into its middle pose")] = 10.0,
-              sweep_s: Annotated[float, typer.Option(help="seconds to sweep every joint")] = 60.0) -> None:
-    """Calibrates a limp arm by hand: hold its middle pose, then move every joint from stop to stop."""
+def setup_motors(port: PortName, arm_type: Annotated[str, typer.Option("--type", help="7.4V or 12V: see the labels")],
+                 only: Annotated[list[int] | None, typer.Option(help="give this id alone; may be repeated")] = None,
+                 patience_s: Annotated[float, typer.Option(help="seconds without any change until it ends")] = 300.0,
+                 ) -> None:
+    """Gives new servos their ids, one at a time, from the gripper (6) to the shoulder_pan (1)."""
+    from smolkit.arm.arm_type import arm_type as typed
     from smolkit.arm.bus import Bus
-    from smolkit.arm.calibrate import calibrate as run
+    from smolkit.arm.find import port_named
+    from smolkit.arm.joints import IDS
+    from smolkit.arm.setup_motors import setup_motors as steps
     from smolkit.clock import WallClock
-    clock = WallClock()
+    clock, text = WallClock(), ""
+    with Bus(port_named(port)) as bus:
+        for step in steps(bus, typed(arm_type), tuple(only or reversed(IDS))):
+            if step.text != text:
+                say(step.text, style="green" if step.state == "given" else "")
+                text, changed_s = step.text, clock.now_s()
+            elif clock.now_s() - changed_s > patience_s:
+                raise SmolkitError("SK142", f"the next servo within {patience_s:g} s", "no change on the wire",
+                                   "nobody is there, or the cable is loose", "run it again; what was given stays")
 
-    def hold() -> None:
-        say(f"torque is off. Bring every joint to the middle of its range and hold it there: {hold_s:g} s")
-        clock.sleep_until(clock.now_s() + hold_s)
-        say(f"measured. Now move every joint slowly from stop to stop: {sweep_s:g} s")
-        nonlocal end_s
-        end_s = clock.now_s() + sweep_s
 
-    end_s = clock.now_s()
-    with Bus(port) as bus:
-        saved = run(bus, hold, lambda: clock.now_s() < end_s, clock=clock).save(out)
-    say(f"saved in {saved}; the servos keep it, too. Next: smolkit doctor {port} --calibration {saved}")
+@command
+def calibrate(port: PortName,
+              out: Annotated[Path | None, typer.Option(help="the calibration file to write")] = None,
+              name: Annotated[str | None, typer.Option(help="instead: the arm's name in LeRobot's folders")] = None,
+              role: Annotated[str, typer.Option(help="follower or leader, with --name")] = "follower",
+              hold_s: Annotated[float, typer.Option(help="seconds to bring the arm into its middle pose")] = 10.0,
+              sweep_s: Annotated[float, typer.Option(help="seconds to sweep a joint, at most")] = 60.0,
+              release: Annotated[bool, typer.Option(help="cut the torque first: somebody holds the arm")] = False,
+              ) -> None:
+    """Calibrates a limp arm by hand: hold its middle pose, then move each joint from stop to stop."""
+    from smolkit.arm.bus import Bus
+    from smolkit.arm.calibrate import CalibrationSession, guided
+    from smolkit.arm.find import port_named
+    from smolkit.clock import WallClock
+    files = _calibration_files(out, name, role)
+    with Bus(port_named(port)) as bus:
+        session = CalibrationSession(bus, release=release)
+        say("torque is off: the arm is limp")
+        with Sweeps() as show:
+            say(guided(session, WallClock(), say, show, hold_s=hold_s, patience_s=sweep_s).text())
+        calibration = session.accept()
+    _keep(calibration, files)
+    say(f"the servos keep it, too. Next: smolkit doctor {port} --calibration {files[0]}")
+
+
+def _calibration_files(out: Path | None, name: str | None, role: str) -> tuple[Path, ...]:
+    """One file, or both of LeRobot's places, today's and the older versions'."""
+    from smolkit.arm.calibration import default_paths
+    if (out is None) == (name is None) or role not in ("follower", "leader"):
+        raise SmolkitError("SK805", "either --out FILE or --name NAME, and --role follower or leader",
+                           f"out {out}, name {name}, role {role}", "an option is missing or misspelled",
+                           "smolkit calibrate PORT --out arm.json")
+    return (out,) if out else default_paths(name, role)
+
+
+def _keep(calibration: Calibration, files: tuple[Path, ...]) -> None:
+    """Saves the calibration, and says what changed since the one before."""
+    from smolkit.arm.calibration import Calibration
+    from smolkit.arm.history import diff, keep, kept
+    for path in files:
+        older = kept(path)
+        if older:
+            say(f"since {older[-1].stem[:17]}: {diff(Calibration.load(older[-1]), calibration).text()}")
+        say(f"saved in {keep(calibration, path)}, fingerprint {calibration.fingerprint}")
+
+
+class Sweeps:
+    """Six bars on a terminal, (least, present, greatest) tick; where there is none, warnings alone."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(TextColumn("{task.description:14}"), BarColumn(28), TextColumn("{task.fields[note]}"))
+        self._tasks: dict[str, int] = {}
+        self._terminal, self._said = Console().is_terminal, ""
+
+    def __call__(self, bars: tuple[Bar, ...]) -> None:
+        for bar in bars:
+            note = f"{bar.low:5} {bar.present:5} {bar.high:5}  {bar.warning}"
+            if self._terminal and bar.joint not in self._tasks:
+                self._tasks[bar.joint] = self._bars.add_task(bar.joint, total=1.0, note=note)
+            if self._terminal:
+                self._bars.update(self._tasks[bar.joint], completed=min(bar.share, 1.0), note=note)
+            elif bar.warning and f"{bar.joint}: {bar.warning}" != self._said:
+                self._said = f"{bar.joint}: {bar.warning}"
+                say(self._said, style="yellow")
+
+    def __enter__(self) -> Sweeps:
+        if self._terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
 
 
 def main() -> None:

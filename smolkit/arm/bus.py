@@ -27,7 +27,7 @@ from typing import Any
 from scservo_sdk import COMM_SUCCESS, INST_PING, PacketHandler
 
 from smolkit.arm import packets, registers
-from smolkit.arm.joints import JOINT_NAMES
+from smolkit.arm.joints import servo_name
 from smolkit.arm.packets import BROADCAST, OVERHEAD_BYTES, Packet
 from smolkit.arm.port import BAUDRATE, LATENCY_S, SafePort
 from smolkit.arm.registers import Register
@@ -35,6 +35,7 @@ from smolkit.report import SmolkitError
 
 RETRIES = 2                                        # per transaction
 BUDGET_S = 0.1                                     # no new try after this
+SCAN_BYTES = 254 * OVERHEAD_BYTES                  # every id there is
 ODD_LENGTHS = range(20, 52)                        # bytes; no other request here asks for so many
 
 
@@ -79,6 +80,33 @@ class Bus:
         request = [0, 0, servo_id, 2, INST_PING, 0]
         return self._ask(lambda: self._sdk.txPacket(self.port, request[:]), (servo_id,), 0)[servo_id].error
 
+    def everyone(self, wait_s: float = 0.25) -> tuple[tuple[int, ...], int]:
+        """Ids that answer a broadcast ping, once per answer, and how many bytes were no answer.
+
+            >>> from smolkit.arm import fake
+            >>> Bus(fake.port()).everyone()
+            ((1, 2, 3, 4, 5, 6), 0)
+
+        Two servos with one id answer at the same time: as rubbish, or, where luck keeps them apart, twice.
+        """
+        with self._lock:
+            self._disturbed = True                 # and stays so if anything interrupts us here
+            self._send(lambda: self._sdk.txPacket(self.port, [0, 0, BROADCAST, 2, INST_PING, 0]))
+            self.port.setPacketTimeoutMillis(1000 * wait_s)        # servos with high ids may answer later
+            data = self._drain()
+            self._disturbed = False
+        answers, _ = packets.split(data)
+        return tuple(a.id for a in answers), len(data) - OVERHEAD_BYTES * len(answers)
+
+    def _drain(self) -> bytes:
+        """All that comes until time is up."""
+        data = b""
+        while True:
+            chunk = self.port.readPort(SCAN_BYTES)
+            data += chunk
+            if self.port.isPacketTimeout() and not (chunk and self.port.stepped):
+                return data
+
     def read(self, servo_id: int, register: Register) -> int:
         """One register, in its unit."""
         return registers.decode(register, self.read_block(servo_id, register.address, register.size).data)
@@ -102,15 +130,15 @@ class Bus:
         different = {r: v for r, v in values.items() if self.read(servo_id, r) != v}
         if not different:
             return ()
-        self._insist(servo_id, registers.LOCK, 0)  # unverified, a value could last until power-off only
+        self.write_checked(servo_id, registers.LOCK, 0)  # unverified, a value could last until power-off only
         try:
             for register, value in different.items():
-                self._insist(servo_id, register, value)
+                self.write_checked(servo_id, register, value)
         finally:
-            self._insist(servo_id, registers.LOCK, 1)
+            self.write_checked(servo_id, registers.LOCK, 1)
         return tuple(different)
 
-    def _insist(self, servo_id: int, register: Register, value: int) -> None:
+    def write_checked(self, servo_id: int, register: Register, value: int) -> None:
         """Writes until the servo shows the value; raises SK107 where it keeps another."""
         for _ in range(self.retries + 1):
             self.sync_write(register, {servo_id: value})
@@ -228,25 +256,21 @@ def _pick(answers: list[Packet], ids: tuple[int, ...], count: int) -> dict[int, 
     return {a.id: Reply(a.params, a.code) for a in answers if a.id in ids and len(a.params) == count}
 
 
-def _name(servo_id: int) -> str:
-    return f"{servo_id} ({JOINT_NAMES[servo_id - 1]})" if 1 <= servo_id <= 6 else str(servo_id)
-
-
 def _silent(ids: tuple[int, ...], found: Mapping[int, Reply]) -> SmolkitError:
     missing = [servo_id for servo_id in ids if servo_id not in found]
     first = missing[0]
     before = "the board" if first == 1 else f"servo {first - 1}"
     cause = (f"the cable between {before} and servo {first} is loose" if len(missing) < 6
              else "the arm has no power or the board is not an arm's")
-    return SmolkitError("SK101", f"an answer from servos {', '.join(map(_name, ids))}",
-                        f"nothing from {', '.join(map(_name, missing))}", cause, "smolkit doctor PORT")
+    return SmolkitError("SK101", f"an answer from servos {', '.join(map(servo_name, ids))}",
+                        f"nothing from {', '.join(map(servo_name, missing))}", cause, "smolkit doctor PORT")
 
 
 def _corrupt(ids: tuple[int, ...], found: Mapping[int, Reply], junk: bytes) -> SmolkitError:
     missing = [servo_id for servo_id in ids if servo_id not in found]
     if found and not _has_rubbish(junk):
         return _silent(ids, found)
-    return SmolkitError("SK104", f"a valid answer from servos {', '.join(map(_name, missing))}",
+    return SmolkitError("SK104", f"a valid answer from servos {', '.join(map(servo_name, missing))}",
                         f"{len(junk)} bytes that are none: {junk[:16].hex(' ')}",
                         "a loose plug, two servos with one id, or a second program on the port",
                         "check the plugs, then run: smolkit doctor PORT")

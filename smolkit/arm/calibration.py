@@ -12,23 +12,25 @@ does that. Source: LeRobot 0.6.2, executed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smolkit.arm.joints import GRIPPER, JOINT_NAMES, JOINTS
-from smolkit.report import SmolkitError
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES, JOINTS, Joint
+from smolkit.report import Check, Report, SmolkitError
 
 LEROBOT_TURN = 4095                                # ticks a turn in LeRobot's degrees; truly 4096
 RAD_PER_TRUE_TICK = 2 * np.pi / 4096
 MAX_OFFSET = 2047                                  # 11 bits of magnitude
 LEAST_SPAN = 0.75                                  # of the joint's mechanical range: less is half a sweep
 MOST_SPAN = 1.25                                   # of it; real arms reach 1.21 at the gripper
+REAL_SPANS = (2739, 2384, 2213, 2372, 3901, 1511)  # tick; one user's SO-101, swept to its stops
 FOLLOWER_FOLDERS = ("so_follower", "so101_follower")       # today's name, and the older one
 LEADER_FOLDERS = ("so_leader", "so101_leader")
 
@@ -138,6 +140,11 @@ class Calibration:
         jaw = self.motors[GRIPPER]
         return jaw.range_min, jaw.range_max, bool(jaw.drive_mode)
 
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that differ from arm to arm: ids, offsets and ranges, which the servos hold, too."""
+        return fingerprint([m.id, m.homing_offset, m.range_min, m.range_max] for m in self.motors)
+
     def as_dict(self) -> dict[str, dict[str, int]]:
         return {name: asdict(motor) for name, motor in zip(JOINT_NAMES, self.motors, strict=True)}
 
@@ -173,22 +180,40 @@ class Calibration:
         return calibration
 
     def check_sweep(self) -> None:
-        """Raises SK122 where a joint's range is far from what the joint's mechanics allow.
+        """Raises SK122 where a joint's range is far from what the joint's mechanics allow; see `sweep_report`."""
+        sweep_report(self.range_max - self.range_min).raise_if_red()
 
-        Too wide is as wrong as half: the middle, which is zero degrees, would be somewhere else. wrist_roll
-        is given a whole turn instead of being swept.
-        """
-        for joint, motor in zip(JOINTS, self.motors, strict=True):
-            expected = (joint.upper_rad - joint.lower_rad) / RAD_PER_TRUE_TICK
-            span = motor.range_max - motor.range_min
-            if span < LEAST_SPAN * expected:
-                cause = "the joint was not moved from stop to stop while its range was recorded"
-            elif span > MOST_SPAN * expected and joint.name != "wrist_roll":
-                cause = "a loose horn slipped during the sweep, a missing stop, or the file was edited by hand"
-            else:
-                continue
-            raise SmolkitError("SK122", f"{joint.name} swept over about {expected:.0f} ticks", f"{span} ticks",
-                               cause, "smolkit calibrate PORT --out FILE")
+
+def sweep_report(span: np.ndarray) -> Report:
+    """Spans (6,) in ticks, compared with the drawing's and with those of a real arm.
+
+    Too wide is as wrong as half: the middle, which is zero degrees, would be somewhere else. wrist_roll
+    may be given a whole turn instead of being swept.
+
+        >>> print(sweep_report(np.array([2739, 2384, 1000, 2372, 4095, 1511])).red()[0].line())
+        ✗ SK122 elbow_flex: found 1000 ticks (88 deg), expected 1653 to 2754 ticks (145 to 242 deg); a real arm: 2213
+    """
+    return Report("ranges", tuple(_span_check(joint, int(ticks), real)
+                                  for joint, ticks, real in zip(JOINTS, span, REAL_SPANS, strict=True)))
+
+
+def _span_check(joint: Joint, span: int, real: int) -> Check:
+    drawn = (joint.upper_rad - joint.lower_rad) / RAD_PER_TRUE_TICK
+    least, most = LEAST_SPAN * drawn, 4095 if joint.name == "wrist_roll" else MOST_SPAN * drawn
+    cause = ("the joint was not moved from stop to stop while its range was recorded" if span < least else
+             "a loose horn slipped during the sweep, a missing stop, or the file was edited by hand")
+    return Check("SK122", joint.name, least <= span <= most,
+                 f"{least:.0f} to {most:.0f} ticks ({_deg(least)} to {_deg(most)} deg); a real arm: {real}",
+                 f"{span} ticks ({_deg(span)} deg)", cause, "smolkit calibrate PORT --out FILE")
+
+
+def _deg(ticks: float) -> int:
+    return round(ticks * 360 / 4096)
+
+
+def fingerprint(rows: Iterable[list[int]]) -> str:
+    """Of rows (id, homing offset, range_min, range_max), one for each motor."""
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()[:8]
 
 
 def wrong(expected: str, found: str, cause: str) -> SmolkitError:
@@ -220,17 +245,29 @@ def _check_motor(name: str, motor: MotorCalibration) -> None:
                     f"{motor.range_min}..{motor.range_max}", "the sweep was not recorded or crossed the seam")
 
 
-def default_paths(arm_id: str, role: str = "follower") -> tuple[Path, ...]:
-    """Where LeRobot keeps the file of `arm_id`: today's folder first, then the older name."""
+def calibration_root() -> Path:
+    """LeRobot's calibration folder on this computer, as its environment variables have it."""
     home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     lerobot = Path(os.environ.get("HF_LEROBOT_HOME", home / "lerobot"))
-    root = Path(os.environ.get("HF_LEROBOT_CALIBRATION", lerobot / "calibration"))
+    return Path(os.environ.get("HF_LEROBOT_CALIBRATION", lerobot / "calibration"))
+
+
+def default_paths(arm_id: str, role: str = "follower", root: Path | None = None) -> tuple[Path, ...]:
+    """Where LeRobot keeps the file of `arm_id` under `root`: today's folder first, then the older name.
+
+        >>> [path.as_posix() for path in default_paths("blue", "leader", Path("calibration"))]
+        ['calibration/teleoperators/so_leader/blue.json', 'calibration/teleoperators/so101_leader/blue.json']
+    """
+    if not arm_id or Path(arm_id).name != arm_id or arm_id.startswith("."):
+        raise SmolkitError("SK129", "an arm's name that can name a file", repr(arm_id),
+                           "a path, or a dot in front", "use letters, digits, _ and -: my_follower")
     kind, folders = {"follower": ("robots", FOLLOWER_FOLDERS),
                      "leader": ("teleoperators", LEADER_FOLDERS)}[role]
+    root = calibration_root() if root is None else root
     return tuple(root / kind / folder / f"{arm_id}.json" for folder in folders)
 
 
-def find(arm_id: str, role: str = "follower") -> Calibration:
+def find(arm_id: str, role: str = "follower", root: Path | None = None) -> Calibration:
     """The calibration of `arm_id` from LeRobot's folders; raises SK120 naming where it looked."""
-    paths = default_paths(arm_id, role)
+    paths = default_paths(arm_id, role, root)
     return Calibration.load(next((path for path in paths if path.exists()), paths[0]))

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smolkit.arm import registers
+from smolkit.arm import daisy_chain, registers
+from smolkit.arm.arm_type import CUTS, PROTECTIONS, ArmType
 from smolkit.arm.bus import Bus
-from smolkit.arm.calibration import Calibration
-from smolkit.arm.joints import JOINT_NAMES
+from smolkit.arm.calibration import Calibration, fingerprint
+from smolkit.arm.joints import GRIPPER_ID, joint_name, servo_name
 from smolkit.arm.registers import Register
 from smolkit.report import SmolkitError
 
-GRIPPER_ID = 6
 BODY_CAP, JAW_CAP = 600, 500                       # 0.1 % of stall; the raised lift needs about 530 at 6 V
 MULTI_TURN = 16                                    # Phase bit 4: positions would leave 0..4095
 BODY = {
@@ -43,93 +43,77 @@ JAW = BODY | {                                     # grippers burnt out at full 
     registers.OVERLOAD_TORQUE: 25,
 }
 CALIBRATED = (registers.HOMING_OFFSET, registers.MIN_POSITION_LIMIT, registers.MAX_POSITION_LIMIT)
-CUTS = registers.HOT | registers.CURRENT | registers.OVERLOAD
-
-
-def joint_name(servo_id: int) -> str:
-    """The joint that servo `servo_id` turns, as the wiring has it."""
-    return JOINT_NAMES[servo_id - 1] if 1 <= servo_id <= 6 else "?"
 
 
 def require_servos(bus: Bus, ids: Iterable[int]) -> None:
-    """Every id answers and is an STS3215; SK101 names all that are missing, SK108 a wrong model."""
-    missing = missing_servos(bus, ids)
-    if missing:
-        names = ", ".join(f"{i} ({joint_name(i)})" for i in missing)
-        raise SmolkitError("SK101", "six servos that answer, ids 1 to 6", f"nothing from {names}",
-                           broken_cable(missing), "check plugs and supply, then run: smolkit doctor PORT")
+    """Every id answers and is an STS3215; raises SK101 (all that are silent), SK119 (an id given twice), SK108."""
+    ids = tuple(ids)
+    daisy_chain.look(bus, ids).check().raise_if_red()
     for servo_id in ids:
-        model = bus.read(servo_id, registers.MODEL_NUMBER)
-        if model != registers.MODEL_STS3215:
-            raise SmolkitError("SK108", f"an STS3215 (model {registers.MODEL_STS3215}) on id {servo_id}",
-                               f"model {model}", "another servo type, or another robot on this port",
-                               "smolkit find-port")
+        require_model(servo_id, bus.read(servo_id, registers.MODEL_NUMBER))
 
 
-def missing_servos(bus: Bus, ids: Iterable[int]) -> list[int]:
-    """Ids that do not answer a ping. A lost wire still raises: then nobody is missing, the bus is."""
-    missing = []
-    for servo_id in ids:
-        try:
-            bus.ping(servo_id)
-        except SmolkitError as error:
-            if error.code != "SK101":
-                raise
-            missing.append(servo_id)
-    return missing
+def missing_servos(bus: Bus, ids: Iterable[int]) -> tuple[int, ...]:
+    """Ids that do not answer a ping."""
+    return daisy_chain.look(bus, ids).silent
 
 
-def broken_cable(missing: list[int]) -> str:
-    """The likely physical cause of silent servos: they hang on one chain, board - 1 - 2 - ... - 6."""
-    first = missing[0]
-    if len(missing) == 6:
-        return "the arm has no power, or the first cable is loose, or this port is not an arm's"
-    if missing == list(range(first, 7)):
-        before = "the board" if first == 1 else f"servo {first - 1}"
-        return f"the cable between {before} and servo {first} is loose or broken"
-    return "these servos have another id, or their boards failed: the chain behind them still answers"
+def require_model(servo_id: int, model: int) -> None:
+    """Raises SK108 for anything but an STS3215."""
+    if model != registers.MODEL_STS3215:
+        raise SmolkitError("SK108", f"an STS3215 (model {registers.MODEL_STS3215}) on id {servo_id}",
+                           f"model {model}", "another servo type, or another robot on this port",
+                           "smolkit find-port")
 
 
-def check_voltage(bus: Bus, ids: Iterable[int]) -> None:
-    """Every servo within its own limits (registers 14, 15); raises SK110."""
+def check_voltage(bus: Bus, ids: Iterable[int], kind: ArmType | None = None) -> None:
+    """Every servo within its own limits (registers 14, 15) and within its type's rating; raises SK110."""
     ids = list(ids)
     volts = bus.sync_read(registers.PRESENT_VOLTAGE, ids)
     most, least = (bus.sync_read(r, ids) for r in (registers.MAX_VOLTAGE_LIMIT, registers.MIN_VOLTAGE_LIMIT))
+    low_v, high_v = kind.supply_v if kind else (0.0, 99.0)
     for servo_id in ids:
-        if volts[servo_id] > most[servo_id]:
-            cause, step = "a 12 V supply on 7.4 V servos: they burn", "unplug the supply NOW"
-        elif volts[servo_id] < least[servo_id]:
-            cause, step = "a weak supply or a long thin cable", "use a 5 V supply of at least 4 A"
-        else:
-            continue
-        raise SmolkitError("SK110", f"servo {servo_id} fed with {least[servo_id] / 10:.1f} to"
-                           f" {most[servo_id] / 10:.1f} V", f"{volts[servo_id] / 10:.1f} V", cause, step)
+        volt, low, high = volts[servo_id] / 10, least[servo_id] / 10, most[servo_id] / 10
+        _check_volt(servo_id, volt, max(low, low_v), min(high, high_v))
 
 
-def unprotected(bus: Bus, servo_id: int) -> dict[Register, int]:
-    """Protection registers of one servo that are switched off; some are sold that way."""
-    found = {r: bus.read(servo_id, r) for r in (
-        registers.UNLOADING_CONDITION, registers.PROTECTION_CURRENT, registers.OVERLOAD_TORQUE,
-        registers.PROTECTION_TIME, registers.MAX_TEMPERATURE_LIMIT)}
-    good = {registers.UNLOADING_CONDITION: found[registers.UNLOADING_CONDITION] & CUTS == CUTS,
-            registers.MAX_TEMPERATURE_LIMIT: found[registers.MAX_TEMPERATURE_LIMIT] <= 80}
-    return {r: value for r, value in found.items() if not good.get(r, value > 0)}
+def _check_volt(servo_id: int, volt: float, low: float, high: float) -> None:
+    if volt > high:
+        cause, step = "a 12 V supply on 7.4 V servos: they burn", "unplug the supply NOW"
+    elif volt < low:
+        cause = "a weak supply, a long thin cable, or a 5 V supply on 12 V servos"
+        step = "7.4 V servos: a 5 V supply of at least 4 A; 12 V servos: a 12 V supply of at least 5 A"
+    else:
+        return
+    raise SmolkitError("SK110", f"servo {servo_id} fed with {low:.1f} to {high:.1f} V", f"{volt:.1f} V", cause, step)
 
 
-def check_protection(bus: Bus, ids: Iterable[int]) -> None:
-    """Raises SK111 for a servo that would not protect itself."""
-    for servo_id in ids:
-        off = unprotected(bus, servo_id)
-        if off:
-            raise SmolkitError("SK111", f"servo {servo_id} ({joint_name(servo_id)}) with its protections on",
-                               ", ".join(f"{r.name} = {value}" for r, value in off.items()),
-                               "some servos are sold with protections switched off",
-                               f"bus.write_eeprom({servo_id}, {{{', '.join(map(_usual, off))}}})")
+def unprotected(bus: Bus, servo_id: int, kind: ArmType | None = None) -> dict[Register, int]:
+    """Protection registers of one servo that do not protect, and what they say."""
+    found = {register: (bus.read(servo_id, register), allowed)
+             for register, allowed in (kind.protections if kind else PROTECTIONS).items()}
+    return {register: value for register, (value, allowed) in found.items()
+            if not allowed.least <= value <= allowed.most
+            or register == registers.UNLOADING_CONDITION and value & CUTS != CUTS}
 
 
-def _usual(register: Register) -> str:
-    """The factory's value as one writes it in Python: `registers.OVERLOAD_TORQUE: 80`."""
-    return f"registers.{register.name.upper()}: {register.default}"
+def check_protection(bus: Bus, ids: Iterable[int], kind: ArmType | None = None) -> None:
+    """Raises SK111 naming all servos that would not protect themselves."""
+    words = [f"{servo_name(i)} {register.name} = {value}" for i in ids
+             for register, value in unprotected(bus, i, kind).items()]
+    if words:
+        raise SmolkitError("SK111", "all servos with their protections on", "; ".join(words),
+                           "some servos are sold with protections switched off, or somebody changed them",
+                           "smolkit doctor PORT --repair")
+
+
+def repair(bus: Bus, ids: Iterable[int], kind: ArmType) -> dict[int, tuple[Register, ...]]:
+    """Protections and settings as they should be, written only where they differ; returns what, by servo."""
+    ids = tuple(ids)
+    require_limp(bus, ids)
+    check_voltage(bus, ids, kind)                  # a write that loses its supply can leave rubbish behind
+    written = {i: bus.write_eeprom(i, {r: kind.protections[r].usual for r in unprotected(bus, i, kind)}) for i in ids}
+    return {i: written[i] + later for i, later in configure(bus, ids).items()}
 
 
 def calibration_differences(bus: Bus, calibration: Calibration) -> list[str]:
@@ -148,11 +132,19 @@ def calibration_registers(calibration: Calibration) -> dict[int, dict[Register, 
                        registers.MAX_POSITION_LIMIT: motor.range_max} for motor in calibration.motors}
 
 
+def servo_fingerprint(bus: Bus, ids: Iterable[int]) -> str:
+    """The fingerprint of the calibration that the servos hold."""
+    ids = tuple(ids)
+    columns = [bus.sync_read(register, ids) for register in CALIBRATED]
+    return fingerprint([i, *(column[i] for column in columns)] for i in ids)
+
+
 def check_calibration(bus: Bus, calibration: Calibration) -> None:
     """Raises SK109 where the servos do not hold what the file says: the degrees would be wrong."""
     differences = calibration_differences(bus, calibration)
     if differences:
-        raise SmolkitError("SK109", "servos and calibration file to agree", "; ".join(differences),
+        words = f"servos {servo_fingerprint(bus, calibration.ids)}, file {calibration.fingerprint}: "
+        raise SmolkitError("SK109", "servos and calibration file to agree", words + "; ".join(differences),
                            "this is another arm's file, or the arm was calibrated elsewhere since",
                            "choose the right file, or run: smolkit calibrate PORT --out FILE")
 

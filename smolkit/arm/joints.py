@@ -40,9 +40,24 @@ JOINT_NAMES = tuple(joint.name for joint in JOINTS)
 FEATURE_NAMES = tuple(f"{name}.pos" for name in JOINT_NAMES)   # LeRobot's names in datasets
 LOWER_RAD = np.array([joint.lower_rad for joint in JOINTS])    # (6,)
 UPPER_RAD = np.array([joint.upper_rad for joint in JOINTS])    # (6,)
+IDS = tuple(joint.servo_id for joint in JOINTS)                # along the chain, from the board outward
 GRIPPER = 5                                                    # index of the gripper in every pose
+GRIPPER_ID = JOINTS[GRIPPER].servo_id
 GRIPPER_DEG_PER_PERCENT = 1.1                                  # 0..100 % spans -10..100 deg
 GRIPPER_CLOSED_DEG = -10.0
+
+
+def joint_name(servo_id: int) -> str:
+    """The joint that servo `servo_id` turns; "?" for a servo that is none of an arm's."""
+    return next((joint.name for joint in JOINTS if joint.servo_id == servo_id), "?")
+
+
+def servo_name(servo_id: int) -> str:
+    """
+    >>> servo_name(3), servo_name(9)
+    ('3 (elbow_flex)', '9')
+    """
+    return f"{servo_id} ({joint_name(servo_id)})" if servo_id in IDS else str(servo_id)
 
 
 def to_radians(pos_deg: np.ndarray) -> np.ndarray:

@@ -80,6 +80,13 @@ class SafePort(PortHandler):
             busy = "exclusively lock" in str(error) or os.name == "nt" and "PermissionError" in str(error)
             raise in_use(name, "another program") if busy else cannot_open(name, error) from error
 
+    def speak_at(self, baudrate: int) -> None:
+        """Goes on at another rate. The SDK's `setBaudRate` would re-open the port, and refuses 76800."""
+        self.baudrate, self.tx_time_per_byte = baudrate, 10_000.0 / baudrate
+        if not self.port_name.startswith(PTY_PREFIXES):
+            with self.wire():
+                self.ser.baudrate = baudrate
+
     def closePort(self) -> None:
         """Frees the port whatever happens; closing twice is fine."""
         self.is_open = self.is_using = False

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from smolkit.arm import registers
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
-from smolkit.arm.configure import joint_name
+from smolkit.arm.joints import joint_name, servo_name
 from smolkit.clock import Clock
 from smolkit.report import SmolkitError
 
@@ -77,7 +77,7 @@ def require_wanted(wanted: bool) -> None:
 
 def raise_reset(ids: Iterable[int], on: Iterable[int], cap: Iterable[int], caps: Mapping[int, int]) -> None:
     """SK137: servos that lost torque or cap since they were energized; a goal would wake them at full force."""
-    wrong = [f"{i} ({joint_name(i)}) " + (f"cap {found}" if torque_on else "torque off")
+    wrong = [f"{servo_name(i)} " + (f"cap {found}" if torque_on else "torque off")
              for i, torque_on, found in zip(ids, on, cap, strict=True) if torque_on != 1 or found != caps[i]]
     raise SmolkitError("SK137", "all servos holding as they were energized; no goal was sent", ", ".join(wrong),
                        "these servos restarted: the supply sagged (brown-out) or a cable is loose; or a second"
@@ -103,7 +103,7 @@ def _starting_caps(bus: Bus, ids: tuple[int, ...], caps: Mapping[int, int]) -> d
 
 def require_healthy(ids: Iterable[int], errors: Iterable[int], temperature_c: Iterable[float]) -> None:
     """Raises SK138 for servos that report a fault or are too hot to be loaded again; nothing is written."""
-    ill = [f"{i} ({joint_name(i)}) " + (", ".join(registers.error_names(int(bits))) or f"{heat_c:.0f} deg C")
+    ill = [f"{servo_name(i)} " + (", ".join(registers.error_names(int(bits))) or f"{heat_c:.0f} deg C")
            for i, bits, heat_c in zip(ids, errors, temperature_c, strict=True) if bits or heat_c >= HOT_C]
     if ill:
         raise SmolkitError("SK138", f"six servos without a fault and below {HOT_C} deg C", "; ".join(ill),
@@ -168,7 +168,7 @@ def _release_once(bus: Bus, ids: tuple[int, ...]) -> dict[int, str]:
 
 
 def _still_on(trouble: Mapping[int, str]) -> SmolkitError:
-    names = ", ".join(f"{i} ({joint_name(i)}) {state}" for i, state in trouble.items())
+    names = ", ".join(f"{servo_name(i)} {state}" for i, state in trouble.items())
     return SmolkitError("SK135", "torque off in all servos", names,
                         "a cable is loose or the board lost its supply",
                         "hold the arm and switch its power off")

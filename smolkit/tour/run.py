@@ -21,7 +21,7 @@ import numpy as np
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import calibrate_with_hand
 from smolkit.arm.calibration import Calibration
-from smolkit.arm.find import check_arm
+from smolkit.arm.doctor import check_arm
 from smolkit.clock import SteppedClock, WallClock
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.parallel import ordered_map

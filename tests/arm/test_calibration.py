@@ -59,6 +59,33 @@ def test_a_pose_survives_the_way_to_ticks_and_back(fractions):
     assert np.abs(back - pos_deg).max() <= 360 / 4095 + 1e-9       # one tick, cut toward zero
 
 
+MODES = ((cal.degrees, cal.from_degrees), (cal.percent, cal.from_percent), (cal.symmetric, cal.from_symmetric))
+SPANS = st.tuples(st.integers(0, 2000), st.integers(2100, 4095))
+
+
+@given(SPANS, st.floats(0, 1), st.booleans(), st.sampled_from(MODES))
+def test_every_way_to_count_survives_the_way_there_and_back(span, part, reverse, mode):
+    """Within a tick: LeRobot cuts toward zero, in degrees seen from tick 0, too."""
+    there, back = mode
+    ticks = round(span[0] + part * (span[1] - span[0]))
+    turned = () if there is cal.degrees else (reverse,)
+    again = back(float(there(ticks, *span, *turned)), *span, *turned)
+    assert abs(again - ticks) <= 1
+    assert abs(float(there(again, *span, *turned) - there(ticks, *span, *turned))) <= 1.0
+
+
+@given(SPANS, st.floats(-400, 400))
+def test_percent_and_symmetric_are_clamped_and_degrees_are_not(span, value):
+    assert span[0] <= cal.from_percent(value, *span) <= span[1] >= cal.from_symmetric(value, *span) >= span[0]
+    assert cal.from_degrees(value, *span) == int(value * 4095 / 360 + sum(span) / 2)
+
+
+def test_the_ranges_of_a_real_arm_are_believed_and_compared_with_the_drawing():
+    report = cal.sweep_report(REAL.range_max - REAL.range_min)
+    assert report.ok and len(report.checks) == 6
+    assert "241 deg" in report.checks[0].found and "2739" in report.checks[0].expected
+
+
 def test_whole_poses_and_single_motors_agree():
     pos_deg = np.array([10, -33.3, 50, -80, 100, 42.0])
     low, high = REAL.range_min, REAL.range_max

@@ -1,12 +1,11 @@
-"""Finding the port and the bring-up report: red where it is red, and never an exception."""
+"""Finding the arm's port: by its USB serial number, or by pulling its cable."""
 
 from __future__ import annotations
 
 import pytest
 
-from smolkit.arm import fake, registers
-from smolkit.arm.emulator import connect
-from smolkit.arm.find import Port, check_arm, ports, unplugged
+from smolkit.arm.find import Port, port_named, ports, replugged, unplugged
+from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
 
 
@@ -31,51 +30,39 @@ def test_the_port_that_went_away_is_the_arms():
             unplugged(before, after)
 
 
-def report(change=lambda servo_bus: None, calibration=None):
-    servo_bus = fake.servos(2)
-    calibration = calibration or fake.calibrated(servo_bus)
-    change(servo_bus)
-    servo_bus.advance_to(servo_bus.now_s + 0.1)
-    return check_arm(connect(servo_bus), calibration)
+def looks(*moments):
+    """What the list of ports says at one look after the other; the last one for ever."""
+    moments = list(moments)
+    return lambda: moments.pop(0) if len(moments) > 1 else moments[0]
 
 
-def test_a_healthy_arm_is_all_green():
-    found = report()
-    assert found.ok and len(found.checks) == 9
-    assert "5.0 V" in found.text() and "777" in found.text()
+ARM, OTHER = Port("COM3", "", 0x1A86, 0x55D3, "5A46"), Port("COM4", "", 0x1A86, 0x55D3, "77B1")
 
 
-@pytest.mark.parametrize(("change", "code"), [
-    pytest.param(lambda bus: bus.dead.add(5), "SK101", marks=pytest.mark.fault(12)),
-    pytest.param(lambda bus: bus.memory(3).live.__setitem__(1, 9), "SK114", marks=pytest.mark.fault(29)),
-    pytest.param(lambda bus: setattr(bus.protection, "supply_v", 12.2), "SK110", marks=pytest.mark.fault(8)),
-    pytest.param(lambda bus: bus.protection.temperature_c.fill(58.0), "SK115", marks=pytest.mark.fault(10)),
-    pytest.param(lambda bus: bus.forced_errors.update({2: 36}), "SK116", marks=pytest.mark.fault(9)),
-    pytest.param(lambda bus: bus.set_register(4, registers.UNLOADING_CONDITION, 0), "SK111",
-                 marks=pytest.mark.fault(30)),
-    (lambda bus: bus.memory(1).put(registers.TORQUE_ENABLE, 1), "SK112"),
-    pytest.param(lambda bus: bus.set_register(1, registers.HOMING_OFFSET, 7), "SK109",
-                 marks=pytest.mark.fault(5))])
-def test_each_fault_is_red_under_its_code_with_a_next_step(change, code):
-    found = report(change)
-    codes = [check.code for check in found.red()]
-    assert code in codes and not found.ok
-    assert all(check.cause and check.next_step for check in found.red())
+def test_the_port_that_went_and_came_back_is_the_arms_under_its_new_name():
+    renamed, said = Port("COM9", "", 0x1A86, 0x55D3, "5A46"), []
+    found = replugged(looks((ARM, OTHER), (ARM, OTHER), (OTHER,), (OTHER,), (OTHER, renamed)), SteppedClock(),
+                      tell=said.append)
+    assert found == renamed
+    assert "pull" in said[0] and "COM3 went" in said[1]
 
 
-def test_several_error_bits_are_all_named():
-    red = report(lambda bus: bus.forced_errors.update({2: 36})).red()
-    assert "over-temperature, overload" in red[0].found
+def test_a_port_without_a_serial_number_is_known_by_its_name():
+    plain = port("COM5")
+    assert replugged(looks((OTHER, plain), (OTHER,), (OTHER, plain)), SteppedClock()) == plain
 
 
-def test_a_port_that_does_not_open_is_a_red_line():
-    found = check_arm("/dev/there-is-no-such-port")
-    assert not found.ok and [check.code for check in found.checks] == ["SK102"]
+@pytest.mark.parametrize(("moments", "found"), [(((ARM,),), "none went"), (((ARM,), ()), "COM3 went only"),
+                                                (((ARM, OTHER), ()), "COM3, COM4")])
+def test_watching_ends_with_what_was_seen(moments, found):
+    with pytest.raises(SmolkitError, match="SK113") as error:
+        replugged(looks(*moments), SteppedClock(), patience_s=3.0)
+    assert found in error.value.found
 
 
-def test_looking_changes_nothing():
-    servo_bus = fake.servos(2)
-    before = [bytes(servo.live) for servo in servo_bus.servos]
-    check_arm(connect(servo_bus))
-    after = [bytes(servo.live) for servo in servo_bus.servos]
-    assert [b[:56] for b in before] == [a[:56] for a in after]       # 56 to 70 are measurements
+def test_a_port_is_found_by_its_usb_serial_number():
+    assert port_named("usb:5A46", lambda: (OTHER, ARM)) == "COM3"
+    assert port_named("/dev/ttyACM0", lambda: ()) == "/dev/ttyACM0"
+    for desk in ((), (OTHER,), (ARM, ARM)):
+        with pytest.raises(SmolkitError, match="SK113"):
+            port_named("usb:5A46", lambda desk=desk: desk)
