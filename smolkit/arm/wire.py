@@ -5,8 +5,8 @@
     (3, b'cb', 1)
 
 It looks like pyserial's `Serial`. Time does not pass in it, so a read that finds too little returns
-at once (`stepped` tells the driver not to wait). Faults: `tamper` may change, drop or double a reply;
-`inject` puts stray bytes on the line; `unplug` pulls the cable.
+at once (`stepped` tells the driver not to wait). Faults: `inject` puts stray bytes on the line; `unplug`
+pulls the cable.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class LoopbackSerial:
 
     stepped = True
 
-    def __init__(self, handle: Callable[[bytes], bytes], tamper: Callable[[bytes], bytes] | None = None):
-        self._handle, self.tamper = handle, tamper
+    def __init__(self, handle: Callable[[bytes], bytes]):
+        self._handle = handle
         self._buffer = bytearray()
         self._plugged = True
         self.is_open = True
@@ -50,11 +50,10 @@ class LoopbackSerial:
     def write(self, data: bytes) -> int:
         self._check()
         try:
-            reply = self._handle(bytes(data))
+            self._buffer += self._handle(bytes(data))
         except serial.SerialException:
             self.unplug()
             raise
-        self._buffer += self.tamper(reply) if self.tamper is not None else reply
         return len(data)
 
     def inject(self, data: bytes) -> None:

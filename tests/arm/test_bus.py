@@ -18,7 +18,7 @@ from smolkit.arm.fake import servos
 from smolkit.arm.port import SafePort
 from smolkit.arm.registers import GOAL_POSITION, PRESENT_POSITION, PRESENT_TEMPERATURE, TORQUE_ENABLE
 from smolkit.report import SmolkitError
-from tests.arm.wires import NEEDS_PTY, WIRES, opened, wired
+from tests.arm.wires import NEEDS_PTY, WIRES, opened, tamper, wired
 
 IDS = (1, 2, 3, 4, 5, 6)
 
@@ -177,9 +177,9 @@ def _unless(expected, bus, register):
     packets.status(1, 0, b"\xb8\x0b"), packets.status(2, 0, b"\x63"), packets.status(1), b"\xff\xff\x01\x20",
     b"\x00" * 20, b"\xff" * 7])
 def test_strays_before_the_true_answer_are_passed_over(stray):
-    port = connect(servos())
-    bus = Bus(port)
-    port.tamper = lambda reply: stray + reply
+    servo_bus = servos()
+    bus = Bus(connect(servo_bus))
+    tamper(servo_bus, lambda reply: stray + reply)
     assert bus.read(1, PRESENT_TEMPERATURE) == 25
 
 
@@ -200,14 +200,15 @@ def test_the_sdk_itself_takes_the_late_reply():
     lambda reply: b"",                                                # lost
     lambda reply: bytes(byte ^ 0x55 for byte in reply)])              # noise
 def test_one_spoiled_reply_is_asked_for_again_and_three_are_an_error(spoil):
-    port = connect(servos())
-    bus, spoiled = Bus(port, budget_s=5.0), []
+    servo_bus = servos()
+    bus, spoiled = Bus(connect(servo_bus), budget_s=5.0), []
 
     def spoil_first(reply):
         spoiled.append(reply)
         return spoil(reply) if len(spoiled) <= spoil_first.times else reply
 
-    port.tamper, spoil_first.times = spoil_first, 2
+    tamper(servo_bus, spoil_first)
+    spoil_first.times = 2
     assert bus.sync_read(PRESENT_POSITION, IDS) == dict.fromkeys(IDS, 2048)
     assert bus.retried == 1                        # the second spoiled one was not an answer, but its check
     spoil_first.times = 99
@@ -217,16 +218,16 @@ def test_one_spoiled_reply_is_asked_for_again_and_three_are_an_error(spoil):
 
 @given(st.binary(max_size=120))
 def test_rubbish_for_an_answer_gives_a_clear_error_or_the_truth(rubbish):
-    port = connect(servos())
-    bus = Bus(port)
-    port.tamper = lambda reply: rubbish
+    servo_bus = servos()
+    bus = Bus(connect(servo_bus))
+    tamper(servo_bus, lambda reply: rubbish)
     try:
         bus.read_block(3, 56, 4)
     except SmolkitError as error:
         assert error.code in ("SK101", "SK104")
     else:
         assert any(a.id == 3 and len(a.params) == 4 for a in packets.split(rubbish)[0])
-    port.tamper = None
+    tamper(servo_bus, None)
     assert bus.read(3, PRESENT_POSITION) == 2048
 
 
@@ -264,17 +265,17 @@ def test_threads_never_get_each_others_answers(kind):
 @pytest.mark.fault(23)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, ValueError])
 def test_an_interruption_inside_a_transaction_leaves_the_port_usable(error):
-    port = connect(servos())
-    bus = Bus(port)
+    servo_bus = servos()
+    bus = Bus(connect(servo_bus))
 
     def interrupt(reply):
-        port.tamper = None
+        tamper(servo_bus, None)
         raise error
 
     for ask in (lambda: bus.read(1, PRESENT_POSITION), lambda: bus.sync_read(PRESENT_POSITION, IDS),
                 lambda: bus.write(1, TORQUE_ENABLE, 0), lambda: bus.sync_write(GOAL_POSITION, {1: 2048}),
                 lambda: bus.broadcast_write(TORQUE_ENABLE, 0)):
-        port.tamper = interrupt
+        tamper(servo_bus, interrupt)
         with pytest.raises(error):
             ask()
         assert not bus.port.is_using

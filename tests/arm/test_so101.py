@@ -14,7 +14,7 @@ from smolkit.arm.registers import GOAL_POSITION, HOMING_OFFSET, TORQUE_ENABLE
 from smolkit.arm.so101 import SO101
 from smolkit.report import SmolkitError
 from tests.arm.arms import POSE, reopened, settle, table, table_is_limp
-from tests.arm.wires import PATIENT, WIRES, wired
+from tests.arm.wires import PATIENT, WIRES, tamper, wired
 
 # -- reading --------------------------------------------------------------------------------------------
 
@@ -183,7 +183,8 @@ def test_the_guard_hears_how_long_a_pause_was():
 
 def test_a_slow_write_does_not_grant_its_time_a_second_time():
     guard = Recorder()
-    arm = fake.arm(guard=guard)
+    servo_bus = fake.servos()
+    arm = fake.arm(guard=guard, servo_bus=servo_bus)
     arm.energize()
 
     def slow_write(reply):
@@ -191,9 +192,9 @@ def test_a_slow_write_does_not_grant_its_time_a_second_time():
             settle(arm, 0.4)
         return reply
 
-    arm._bus.port.ser.tamper = slow_write
+    tamper(servo_bus, slow_write)
     arm.command(POSE)
-    arm._bus.port.ser.tamper = None
+    tamper(servo_bus, None)
     arm.command(POSE)
     assert guard.asked[1][2] == pytest.approx(0.0)
     arm.close()
@@ -251,16 +252,17 @@ def test_a_servo_that_lost_its_power_is_not_woken_by_the_next_goal(just_read, ru
 
 
 def test_a_command_takes_one_transaction_and_a_write():
-    arm = fake.arm()
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
     arm.energize()
     for just_read in (False, True):
         settle(arm, 0.1)
         if just_read:
             arm.read()
         sent = []
-        arm._bus.port.ser.tamper = lambda reply, sent=sent: sent.append(reply) or reply
+        tamper(servo_bus, lambda reply, sent=sent: sent.append(reply) or reply)
         arm.command(POSE)
-        arm._bus.port.ser.tamper = None
+        tamper(servo_bus, None)
         assert len([reply for reply in sent if reply]) == 1
     arm.close()
 

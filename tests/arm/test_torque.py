@@ -16,6 +16,7 @@ from smolkit.arm.joints import to_radians
 from smolkit.arm.registers import GOAL_POSITION, TORQUE_ENABLE, TORQUE_LIMIT
 from smolkit.report import SmolkitError
 from tests.arm.arms import IDS, POSE, reopened, settle, table, table_is_limp
+from tests.arm.wires import tamper
 
 # -- torque on ----------------------------------------------------------------------------------------------
 
@@ -333,7 +334,7 @@ def test_release_survives_lost_packets():
     arm = fake.arm(servo_bus=servo_bus)
     arm.energize()
     replies = iter(range(10_000))
-    arm._bus.port.ser.tamper = lambda reply: b"" if next(replies) % 3 == 0 else reply
+    tamper(servo_bus, lambda reply: b"" if next(replies) % 3 == 0 else reply)
     arm.close()
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -25,6 +25,11 @@ def wired(kind: str, servo_bus: ServoBus) -> Iterator[object]:
         return
     with (serve_pty if kind == "pty" else serve_tcp)(servo_bus) as server:
         yield server.port
+
+
+def tamper(servo_bus: ServoBus, spoil: Callable[[bytes], bytes] | None) -> None:
+    """From now on every reply goes through `spoil`; None: the line is clean again."""
+    servo_bus.filters[:] = [] if spoil is None else [lambda answer, request: spoil(answer(request))]
 
 
 @contextmanager
