@@ -2,7 +2,7 @@
 
     >>> import tempfile
     >>> room, monday = Path(tempfile.mkdtemp()), datetime(2026, 3, 2, 9, 30)
-    >>> arm = add("blue", "5 V", usb_serial="5A46083062", folder=room, when=monday)
+    >>> arm = add("blue", "7.4V", usb_serial="5A46083062", folder=room, when=monday)
     >>> lend("blue", "team 3", folder=room, when=monday).holder
     'team 3'
     >>> arm = incident("blue", "gripper at 62 deg C after the grasp lab", folder=room, when=monday)
@@ -11,14 +11,12 @@
     2026-03-02 09:30  lent to team 3
     2026-03-02 09:30  incident: gripper at 62 deg C after the grasp lab
 
-One JSON file per arm, so that a person can read it, a backup is a copy of the folder, and a damaged file
-costs one arm, not the list. A file is replaced as a whole or not at all, under a lock of the folder. The
-functions are also the commands of `smolkit bench`.
+One JSON file per arm: a person can read it, a backup is a copy of the folder, a damaged file costs one arm,
+not the list. A file is replaced as a whole, under a lock. The functions are the commands of `smolkit bench`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -31,6 +29,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from smolkit.arm.arm_type import TYPES, arm_type
+from smolkit.arm.calibration import Calibration
 from smolkit.data.files import Transaction, write_failure
 from smolkit.report import SmolkitError
 
@@ -40,7 +40,6 @@ except ImportError:                            # Windows
     fcntl = None
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")  # also a file name on every system
-VOLTAGES = ("5 V", "7.4 V", "12 V")
 HOME = Path("~/.smolkit/bench")
 Folder = Annotated[Path, typer.Option(help="where the list is kept; a shared folder serves several computers")]
 When = Annotated[datetime | None, typer.Option(help="when it happened, if not now")]
@@ -51,17 +50,17 @@ class Arm:
     """What the workshop knows of one arm; `holder` is "" while it stands on the shelf."""
 
     name: str
-    voltage: str
+    kind: str                                  # of its servos, "7.4V" or "12V"
     usb_serial: str                            # of the servo board; CH340 boards have none
     kit: str                                   # path of its kit file
     calibration: str                           # path of its calibration file
-    fingerprint: str                           # of that file when the arm was added or last came back
+    fingerprint: str                           # of that calibration when the arm was added or last came back
     holder: str = ""
     history: tuple[str, ...] = ()              # "2026-03-02 09:30  lent to team 3", local time
 
     def calibration_state(self) -> str:
-        """As registered, CHANGED, or MISSING; none where no file was named."""
-        states = {self.fingerprint: "as registered", "": "MISSING"} if self.calibration else {"": "none"}
+        """As registered, CHANGED, or UNREADABLE; none where no file was named."""
+        states = {self.fingerprint: "as registered", "": "UNREADABLE"} if self.calibration else {"": "none"}
         return states.get(_fingerprint(self.calibration), "CHANGED")
 
 
@@ -81,22 +80,20 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Who has which arm, 
 
 
 @app.command()
-def add(name: str, voltage: Annotated[str, typer.Option(help=" or ".join(VOLTAGES))],
+def add(name: str, kind: Annotated[str, typer.Option("--type", help=" or ".join(TYPES))],
         usb_serial: Annotated[str, typer.Option(help="of its board: smolkit find-port")] = "",
         kit: Annotated[str, typer.Option(help="its kit file")] = "",
         calibration: Annotated[str, typer.Option(help="its calibration file")] = "",
         folder: Folder = HOME, when: When = None) -> Arm:
-    """Registers an arm under the name on its label; SK822 if a value cannot be."""
+    """Registers an arm under the name on its label; SK118, SK822 if a value cannot be."""
     with _locked(folder) as room:
-        if voltage not in VOLTAGES:
-            raise _refused(f"a voltage of {', '.join(VOLTAGES)}", voltage, "read the label on the supply")
         if _path(room, name).exists():
             raise _refused("a new name", f"there is an arm called {name!r}", "choose another name")
-        same = [other for other in _names(room) if usb_serial and arm(other, room).usb_serial == usb_serial]
-        if same:
+        if same := [other for other in _names(room) if usb_serial and arm(other, room).usb_serial == usb_serial]:
             raise _refused("a board of its own", f"{usb_serial} is the board of {same[0]!r}", "smolkit find-port")
         kit, calibration = (str(Path(path).expanduser().resolve()) if path else "" for path in (kit, calibration))
-        return _note(room, Arm(name, voltage, usb_serial, kit, calibration, _fingerprint(calibration)), when, "added")
+        fresh = Arm(name, arm_type(kind).name, usb_serial, kit, calibration, _fingerprint(calibration))
+        return _note(room, fresh, when, "added")
 
 
 @app.command()
@@ -116,7 +113,7 @@ def take_back(name: str, note: str = "", folder: Folder = HOME, when: When = Non
         back = arm(name, room)
         if not back.holder:
             raise _refused(f"{name!r} lent to somebody", "it is on the shelf", "smolkit bench list")
-        changed = {"CHANGED": ", calibration changed", "MISSING": ", calibration file missing"}
+        changed = {"CHANGED": ", calibration changed", "UNREADABLE": ", calibration unreadable"}
         what = f"returned by {back.holder}{changed.get(back.calibration_state(), '')}"
         back = replace(back, holder="", fingerprint=_fingerprint(back.calibration))
         return _note(room, back, when, f"{what}: {_one_line(note)}" if note.strip() else what)
@@ -142,11 +139,11 @@ def table(folder: Folder = HOME) -> str:
     for name in _names(room):
         try:
             one = arm(name, room)
-            lines.append(f"{name:16} {one.voltage:6} {one.usb_serial or '-':14} {one.holder or 'on the shelf':20} "
+            lines.append(f"{name:16} {one.kind:6} {one.usb_serial or '-':14} {one.holder or 'on the shelf':20} "
                          f"calibration {one.calibration_state()}")
         except SmolkitError as error:
             lines.append(f"{name:16} {error.code} {error.found}")
-    return "\n".join(lines) or f"no arm yet in {room}: smolkit bench add NAME --voltage \"5 V\""
+    return "\n".join(lines) or f"no arm yet in {room}: smolkit bench add NAME --type 7.4V"
 
 
 def arm(name: str, folder: Path) -> Arm:
@@ -205,8 +202,11 @@ def _path(room: Path, name: str) -> Path:
 
 
 def _fingerprint(path: str) -> str:
-    """Twelve hex digits of a file's content; empty where there is no file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path and Path(path).is_file() else ""
+    """The one that `smolkit doctor` shows; empty where there is no calibration to read."""
+    try:
+        return Calibration.load(path).fingerprint if path else ""
+    except SmolkitError:
+        return ""
 
 
 def _one_line(text: str) -> str:

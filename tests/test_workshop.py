@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from smolkit import workshop
+from smolkit.arm import fake
 from smolkit.cli import app
 from smolkit.report import SmolkitError
 from tests.paths import REPO
@@ -29,7 +31,7 @@ def bench(*words: str, folder: Path, exit_code: int = 0) -> str:
 
 
 def test_an_arm_goes_out_and_comes_back(tmp_path: Path) -> None:
-    bench("add", "blue", "--voltage", "5 V", "--usb-serial", "5A46", folder=tmp_path)
+    bench("add", "blue", "--type", "7.4V", "--usb-serial", "5A46", folder=tmp_path)
     assert "lent to team 3" in bench("lend", "blue", "team 3", folder=tmp_path)
     assert "team 3" in bench("list", folder=tmp_path)
     bench("incident", "blue", "a tooth of the gripper's gear is gone", folder=tmp_path)
@@ -42,7 +44,7 @@ def test_an_arm_goes_out_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_date_of_an_event_can_be_told_afterwards(tmp_path: Path) -> None:
-    bench("add", "blue", "--voltage", "12 V", "--when", "2026-03-02T09:30:00", folder=tmp_path)
+    bench("add", "blue", "--type", "12V", "--when", "2026-03-02T09:30:00", folder=tmp_path)
     assert bench("history", "blue", folder=tmp_path) == "2026-03-02 09:30  added\n"
 
 
@@ -52,12 +54,12 @@ def test_an_empty_room_says_how_to_begin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("words", "code"), [
     (("lend", "red", "ada"), "SK820"), (("history", "red"), "SK820"), (("return", "blue"), "SK822"),
-    (("add", "blue", "--voltage", "5 V"), "SK822"), (("add", "red", "--voltage", "9 V"), "SK822"),
-    (("add", "../red", "--voltage", "5 V"), "SK822"), (("incident", "../../red", "x"), "SK822"),
-    (("add", "red", "--voltage", "5 V", "--usb-serial", "5A46"), "SK822"), (("lend", "blue", "  "), "SK822"),
+    (("add", "blue", "--type", "7.4V"), "SK822"), (("add", "red", "--type", "9V"), "SK118"),
+    (("add", "../red", "--type", "7.4V"), "SK822"), (("incident", "../../red", "x"), "SK822"),
+    (("add", "red", "--type", "7.4V", "--usb-serial", "5A46"), "SK822"), (("lend", "blue", "  "), "SK822"),
     (("incident", "blue", ""), "SK822")])
 def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, words: tuple[str, ...], code: str) -> None:
-    workshop.add("blue", "5 V", usb_serial="5A46", folder=tmp_path, when=MONDAY)
+    workshop.add("blue", "7.4V", usb_serial="5A46", folder=tmp_path, when=MONDAY)
     before = {path: path.read_bytes() for path in tmp_path.parent.rglob("*") if path.is_file()}
     done = CliRunner().invoke(app, ["bench", *words, "--folder", str(tmp_path)])
     assert done.exit_code == 2 and code in done.output
@@ -65,7 +67,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, words: tu
 
 
 def test_an_arm_is_lent_once(tmp_path: Path) -> None:
-    workshop.add("blue", "5 V", folder=tmp_path)
+    workshop.add("blue", "7.4V", folder=tmp_path)
     workshop.lend("blue", "ada", folder=tmp_path)
     with pytest.raises(SmolkitError, match="it is with ada"):
         workshop.lend("blue", "ben", folder=tmp_path)
@@ -73,18 +75,18 @@ def test_an_arm_is_lent_once(tmp_path: Path) -> None:
 
 
 def test_a_calibration_that_changed_on_loan_is_seen(tmp_path: Path) -> None:
-    file = tmp_path / "blue-calibration.txt"
-    file.write_text("{}")
-    room = tmp_path / "room"
-    workshop.add("blue", "5 V", calibration=str(file), folder=room)
+    file, room = tmp_path / "blue.json", tmp_path / "room"
+    taught = fake.calibrated(fake.servos())
+    workshop.add("blue", "7.4V", calibration=str(taught.save(file)), folder=room)
     assert "as registered" in workshop.table(room)
+    assert workshop.arm("blue", room).fingerprint == taught.fingerprint
     workshop.lend("blue", "ada", folder=room)
-    file.write_text('{"other": 1}')
+    replace(taught, motors=(replace(taught.motors[0], homing_offset=9), *taught.motors[1:])).save(file)
     assert "CHANGED" in workshop.table(room)
     assert "calibration changed" in workshop.take_back("blue", folder=room).history[-1]
     assert "as registered" in workshop.table(room)
-    file.unlink()
-    assert "MISSING" in workshop.table(room)
+    file.write_text("{")
+    assert "UNREADABLE" in workshop.table(room)
 
 
 @pytest.mark.parametrize("content", [
@@ -92,7 +94,7 @@ def test_a_calibration_that_changed_on_loan_is_seen(tmp_path: Path) -> None:
     "another name", "one key more", "a line that is no text"])
 def test_a_damaged_record_is_named_kept_and_hides_no_other(tmp_path: Path, content: bytes | str) -> None:
     for name in ("blue", "red"):
-        workshop.add(name, "5 V", folder=tmp_path)
+        workshop.add(name, "7.4V", folder=tmp_path)
     path = tmp_path / "blue.json"
     good = json.loads(path.read_text())
     bad = {"history is text": good | {"history": "long"}, "a number": good | {"holder": 3},
@@ -117,7 +119,7 @@ events = st.lists(st.tuples(st.sampled_from(("lend", "return", "incident")), wor
 def test_the_history_is_what_happened(steps: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         room, holder, expected = Path(name), "", ["2026-03-02 09:30  added"]
-        workshop.add("blue", "5 V", folder=room, when=MONDAY)
+        workshop.add("blue", "7.4V", folder=room, when=MONDAY)
         for minute, (verb, text) in enumerate(steps, 1):
             when = MONDAY + timedelta(minutes=minute)
             said = " ".join(text.encode("utf-8", "replace").decode().split())
@@ -128,7 +130,8 @@ def test_the_history_is_what_happened(steps: list[tuple[str, str]]) -> None:
                     work("blue", text, folder=room, when=when)
                 continue
             saved = work("blue", text, folder=room, when=when)
-            what = {"lend": f"lent to {said}", "return": f"returned by {holder}: {said}", "incident": f"incident: {said}"}
+            what = {"lend": f"lent to {said}", "return": f"returned by {holder}: {said}",
+                    "incident": f"incident: {said}"}
             holder = {"lend": said, "return": "", "incident": holder}[verb]
             expected.append(f"{when:%Y-%m-%d %H:%M}  {what[verb]}")
             assert saved == workshop.arm("blue", room)
@@ -136,7 +139,7 @@ def test_the_history_is_what_happened(steps: list[tuple[str, str]]) -> None:
 
 
 def test_two_computers_write_and_no_line_is_lost(tmp_path: Path) -> None:
-    workshop.add("blue", "5 V", folder=tmp_path)
+    workshop.add("blue", "7.4V", folder=tmp_path)
     code = ("import sys; from pathlib import Path; from smolkit.workshop import incident\n"
             "for i in range(15): incident('blue', f'{sys.argv[2]} {i}', folder=Path(sys.argv[1]))")
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), who], cwd=REPO) for who in "abc"]
@@ -148,4 +151,4 @@ def test_two_computers_write_and_no_line_is_lost(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SmolkitError, match="SK407"):
-        workshop.add("blue", "5 V", folder=tmp_path / "file")
+        workshop.add("blue", "7.4V", folder=tmp_path / "file")
