@@ -58,17 +58,18 @@ def _unknown(expected: str, found: str) -> SmolkitError:
 
 @contextmanager
 def _world(rig: Any, *changes: tuple[np.ndarray, Any, Any]) -> Iterator[None]:
-    """Entries (array, where, value) of the model or its data, while the physics stands still."""
+    """Entries (array, where, value) of the model or its data; what a new scene has set meanwhile stays."""
     lock, before = part(rig, "bus").lock, [np.copy(array[where]) for array, where, _ in changes]
-    with lock:
+    with lock:                                     # the physics stands still
         for array, where, value in changes:
             array[where] = value
+    spoiled = [np.copy(array[where]) for array, where, _ in changes]
     try:
         yield
     finally:
         with lock:
-            for (array, where, _), value in zip(changes, before, strict=True):
-                array[where] = value
+            for (array, where, _), mine, old in zip(changes, spoiled, before, strict=True):
+                array[where] = old if np.array_equal(array[where], mine) else array[where]
 
 
 @fault_kind(1)

@@ -59,7 +59,7 @@ def hot_servo(rig: Any, servo: int = 3, temperature_c: float = 70.0, at_once: bo
 
 @contextmanager
 def preset(rig: Any, values: Mapping[int, Mapping[Register, int]]) -> Iterator[None]:
-    """Registers of servos with other values, as if they had come so; afterwards the old ones."""
+    """Registers of servos with other values, as if they had come so; what was repaired meanwhile stays."""
     bus = part(rig, "bus")
     before = {servo: {r: bus.servos[index_of(servo)].get(r) for r in table} for servo, table in values.items()}
 
@@ -72,7 +72,8 @@ def preset(rig: Any, values: Mapping[int, Mapping[Register, int]]) -> Iterator[N
     try:
         yield
     finally:
-        put(before)
+        put({servo: {r: old for r, old in table.items() if bus.servos[servo - 1].get(r) == values[servo][r]}
+             for servo, table in before.items()})
 
 
 @fault_kind(5, 29)

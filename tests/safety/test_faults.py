@@ -12,6 +12,7 @@ from smolkit.arm import fake, registers
 from smolkit.arm.bus import Bus
 from smolkit.arm.doctor import check_arm
 from smolkit.arm.emulator import connect
+from smolkit.kit import Kit
 from smolkit.report import SmolkitError
 from smolkit.safety.faults import FAULTS, fault
 from tests.arm.wires import PATIENT, WIRES, wired
@@ -63,6 +64,26 @@ def test_every_fault_is_undone_at_the_end_also_after_an_error(name):
         pose = desk.energized()
         desk.go(pose + 3, 0.5)
         assert desk.arm.read().pos_deg == pytest.approx(pose + 3, abs=1.0)
+
+
+@pytest.mark.parametrize("name", ["odd_calibration", "protections_off"])
+def test_what_was_repaired_meanwhile_stays_repaired(name):
+    with Desk() as desk:
+        desk.arm.close()
+        with fault(name, desk, servo=5), Bus(connect(desk.bus)) as bus:
+            bus.write_eeprom(5, {registers.MIN_POSITION_LIMIT: 7, registers.MAX_POSITION_LIMIT: 4001})
+        memory = desk.bus.memory(5)
+        assert (memory.get(registers.MIN_POSITION_LIMIT), memory.get(registers.MAX_POSITION_LIMIT)) == (7, 4001)
+        assert memory.get(registers.UNLOADING_CONDITION) == registers.UNLOADING_CONDITION.default
+
+
+def test_a_kit_of_the_sim_lane_is_a_rig():
+    with Kit.sim("pick", seed=1, image_px=32) as kit:
+        with fault("black_camera", kit, role="wrist"), fault("blocked_joint", kit), fault("slow_host", kit):
+            assert not kit.observe().images["wrist"].any()
+        with fault("error_flag", kit, servo=4):
+            assert kit.arm.read().error_bits.tolist() == [0, 0, 0, 32, 0, 0]
+        assert kit.observe().images["wrist"].any() and not kit.arm.read().error_bits.any()
 
 
 def _all_that_faults_touch(desk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from smolkit.safety.envelope import Envelope
 from smolkit.safety.faults import fault
 from smolkit.safety.limits import inner_range
 from smolkit.safety.policy_faults import BELOW_TABLE_DEG, INTO_ITSELF_DEG
+from smolkit.sim.scene import CameraShift
 from smolkit.teleop.loop import Decision, Pace, run_episode
 from smolkit.teleop.scripted import ScriptedActor
 from tests.arm.wires import PATIENT, wired
@@ -354,3 +356,12 @@ def test_on_a_slow_computer_the_arm_goes_slower_not_further(desk):
 
 def test_a_tick_is_what_these_tests_take_it_for():
     assert 360 / LEROBOT_TURN < TICK_DEG
+
+
+@pytest.mark.fault(16)
+def test_a_camera_that_a_new_scene_has_set_up_is_left_alone():
+    with Desk() as desk:
+        with fault("camera_moved", desk):
+            desk.world.reset(replace(desk.world.scene, front_shift=CameraShift(turn_deg=(0.0, 3.0, 0.0))))
+            placed = desk.world.model.cam("front").quat.copy()
+        assert (desk.world.model.cam("front").quat == placed).all()
