@@ -31,8 +31,8 @@ SLOW = 0.85                        # of the passport's rate
 DARK, DARKER = 40.0, 0.4           # grey level, and share of the passport's; benches: 71 or more
 BURNT_SHARE = 0.10                 # of the picture
 BLURRED = 0.65                     # of the passport's sharpness
-MOVED_PX, MOVED_DEG = 9.0, 3.0     # of 320 px width
-ALIKE = 0.38                       # of the match's score
+MOVED_PX, MOVED_DEG = 8.5, 4.0     # of a picture 320 px wide
+ALIKE = 0.25                       # of the match's score
 
 
 def check_cameras(live: Mapping[str, Sequence[Frame]], passports: Mapping[str, Passport],

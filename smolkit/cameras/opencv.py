@@ -116,7 +116,9 @@ class OpenCVCamera:
         try:
             if not self._is_file:
                 configure(cv2, capture, role, self._settings)
-            _check_rate(capture.get(cv2.CAP_PROP_FPS), role)
+            offered_fps = capture.get(cv2.CAP_PROP_FPS)
+            if offered_fps > 0 and abs(offered_fps / role.fps - 1) > 0.1:      # 0: the driver does not know
+                raise _another(role, f"{offered_fps:.1f} pictures a second")
         except SmolkitError:
             capture.release()
             raise
@@ -157,12 +159,12 @@ class OpenCVCamera:
 
     def _deliver(self, image: np.ndarray, captured_s: float) -> None:
         rgb, last, counts = self._cv2.cvtColor(image, self._cv2.COLOR_BGR2RGB), self._newest, self.counts
-        digest, missing, again = digest_of(rgb), 0, False
-        if last is not None:
-            missing, again = missing_between(captured_s - last.captured_s, self.role.fps), digest == last.digest
-        self.counts = replace(counts, delivered=counts.delivered + 1, dropped=counts.dropped + missing,
+        frame = Frame(rgb, captured_s, counts.delivered + 1, digest_of(rgb))
+        missing = missing_between(captured_s - last.captured_s, self.role.fps) if last else 0
+        again = last is not None and last.digest == frame.digest
+        self.counts = replace(counts, delivered=frame.index, dropped=counts.dropped + missing,
                               repeated=counts.repeated + again)
-        self._newest = Frame(rgb, captured_s, self.counts.delivered, digest)
+        self._newest = frame
 
     def _stopped(self, found: str) -> SmolkitError:
         return SmolkitError("SK204", f"a picture from the {self.role.name} camera, at most {STALE_S} s old", found,
@@ -208,12 +210,6 @@ def configure(cv2: ModuleType, capture: Any, role: CameraRole, settings: Setting
     for name, automatic, off, key, value in fixed:
         if value is not None and not (capture.set(automatic, off) and capture.set(key, value)):
             raise _another(role, f"a camera that does not take {name} {value}")
-
-
-def _check_rate(offered_fps: float, role: CameraRole) -> None:
-    """Drivers that do not know their rate say 0; `watch` measures it."""
-    if offered_fps > 0 and abs(offered_fps / role.fps - 1) > 0.1:
-        raise _another(role, f"{offered_fps:.1f} pictures a second")
 
 
 def _another(role: CameraRole, found: str) -> SmolkitError:
