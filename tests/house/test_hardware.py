@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from hardware import render
-from smolkit.arm import fake
-from smolkit.arm.acceptance import NAMES
+from smolkit.arm import acceptance, fake
+from smolkit.arm.arm_type import TYPES
 from smolkit.arm.find import ARM_BOARDS
 from smolkit.arm.serve import serve_tcp
 from smolkit.data.video import VideoEncoder
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
+from smolkit.safety.monitor import LIMITS
 from smolkit.teleop.leader import LeaderArm
 from tests.house.test_safety import commands
 from tests.house.test_texts import LINK, PICTURE
@@ -193,7 +194,20 @@ def test_the_line_that_reads_a_position_works() -> None:
 def test_the_sheet_has_the_ten_checks_of_the_doctor() -> None:
     text = (HARDWARE / "acceptance-sheet.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| (SK\d+) ([^|]+) \|", text, re.MULTILINE)
-    assert rows == [(str(number), code, name) for number, (code, name) in enumerate(NAMES.items(), 1)]
+    assert rows == [(str(number), code, name) for number, (code, name) in enumerate(acceptance.NAMES.items(), 1)]
+    text = " ".join(text.split())
+    for words in (f"within {acceptance.SAG_DEG:g} deg", f"asked for {acceptance.NUDGE_DEG:g}",
+                  f"at most {acceptance.PLAY_DEG:g} deg", f"at least {100 * acceptance.VOLTAGE_KEPT:g} %",
+                  f"at most {acceptance.RISE_C:g} deg C warmer after a minute, below {acceptance.HOT_C:g}",
+                  f"at most 1 of {acceptance.READS}",
+                  *("{:.1f} to {:.1f} V".format(*kind.supply_v) for kind in TYPES.values())):
+        assert words in text, words
+
+
+def test_the_checklist_has_the_guards_limits() -> None:
+    text = " ".join((HARDWARE / "bench-checklist.md").read_text(encoding="utf-8").split())
+    assert f"{LIMITS.warm_c:g} deg C warn, {LIMITS.hot_c:g} slow down, {LIMITS.too_hot_c:g} stop" in text
+    assert f"at {5 * LIMITS.least_share:.1f} V ({LIMITS.least_12v:g} V)" in text
 
 
 def test_the_checklist_fits_on_a_page() -> None:
@@ -232,6 +246,12 @@ def test_a_hole_in_a_solid_is_seen() -> None:
     assert render.open_edges(as_stl(CUBE)) == []
     assert len(render.open_edges(as_stl(CUBE[1:]))) == 3
     assert render.open_edges(as_stl([*CUBE[:-1], CUBE[-1][::-1]]))                   # one face inside out
+
+
+def test_a_missing_openscad_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="apt-get install -y openscad"):
+        render.openscad("clamp/table_clamp_plate.scad", None, tmp_path / "part.stl")
 
 
 @pytest.mark.skipif(not shutil.which("openscad"), reason="OpenSCAD is not installed")
