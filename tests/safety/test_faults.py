@@ -12,88 +12,13 @@ from smolkit.arm import fake, registers
 from smolkit.arm.bus import Bus
 from smolkit.arm.doctor import check_arm
 from smolkit.arm.emulator import connect
-from smolkit.kit import Kit
 from smolkit.report import SmolkitError
-from smolkit.safety.faults import FAULTS, fault
+from smolkit.safety.faults import fault
 from tests.arm.wires import PATIENT, WIRES, wired
 from tests.safety.desks import IDS, Desk, on
 
-# Rows of the catalogue that name an injection; 22 to 24 (killed, interrupted, falling) belong to the guardian.
-ROWS = (*range(1, 22), *range(25, 37))
-TIME = time.time
-POLICY = {name for name, kind in FAULTS.items() if kind.inject.__module__.endswith("policy_faults")}
-EVENTS = {"brown_out", "foreign_write", "stale_goal"}                # leaving them mends nothing
 NOISES = [("flip_bits", 0.2), ("lost_replies", 0.2), ("truncated_replies", 0.2), ("duplicate_replies", 0.5),
           ("late_replies", 0.2), ("foreign_client", 0.5)]
-
-
-# -- names ------------------------------------------------------------------------------------------------
-
-
-def test_every_row_that_names_an_injection_has_a_fault():
-    assert set(ROWS) == {row for kind in FAULTS.values() for row in kind.rows}
-    assert all(name == kind.name and kind.description for name, kind in FAULTS.items())
-
-
-@pytest.mark.parametrize(("name", "parameters", "known"), [
-    ("chain_brake", {}, "chain_break"), ("chain_break", {"servo": 3}, "'at': 4")])
-def test_what_is_misspelled_is_answered_with_what_there_is(name, parameters, known):
-    with pytest.raises(SmolkitError, match="SK390") as error, fault(name, fake.servos(), **parameters):
-        pass
-    assert known in error.value.expected
-
-
-@pytest.mark.parametrize(("name", "target", "parameters"), [
-    ("chain_break", fake.servos(), {"at": 7}), ("table_raised", fake.servos(), {}),
-    ("bad_number", fake.servos(), {}), ("other_units", lambda: np.zeros(6), {"units": "miles"})])
-def test_what_does_not_fit_is_refused(name, target, parameters):
-    with pytest.raises(SmolkitError, match="SK391"), fault(name, target, **parameters):
-        pass
-
-
-@pytest.mark.parametrize("name", sorted(set(FAULTS) - POLICY - EVENTS))
-def test_every_fault_is_undone_at_the_end_also_after_an_error(name):
-    with Desk() as desk:
-        desk.world.render("front", 32, 32)
-        before = _all_that_faults_touch(desk)
-        with pytest.raises(ArithmeticError), fault(name, desk):
-            raise ArithmeticError
-        assert _all_that_faults_touch(desk) == before
-        report = check_arm(connect(desk.bus), desk.calibration)
-        assert report.ok, report.text()
-        pose = desk.energized()
-        desk.go(pose + 3, 0.5)
-        assert desk.arm.read().pos_deg == pytest.approx(pose + 3, abs=1.0)
-
-
-@pytest.mark.parametrize("name", ["odd_calibration", "protections_off"])
-def test_what_was_repaired_meanwhile_stays_repaired(name):
-    with Desk() as desk:
-        desk.arm.close()
-        with fault(name, desk, servo=5), Bus(connect(desk.bus)) as bus:
-            bus.write_eeprom(5, {registers.MIN_POSITION_LIMIT: 7, registers.MAX_POSITION_LIMIT: 4001})
-        memory = desk.bus.memory(5)
-        assert (memory.get(registers.MIN_POSITION_LIMIT), memory.get(registers.MAX_POSITION_LIMIT)) == (7, 4001)
-        assert memory.get(registers.UNLOADING_CONDITION) == registers.UNLOADING_CONDITION.default
-
-
-def test_a_kit_of_the_sim_lane_is_a_rig():
-    with Kit.sim("pick", seed=1, image_px=32) as kit:
-        with fault("black_camera", kit, role="wrist"), fault("blocked_joint", kit), fault("slow_host", kit):
-            assert not kit.observe().images["wrist"].any()
-        with fault("error_flag", kit, servo=4):
-            assert kit.arm.read().error_bits.tolist() == [0, 0, 0, 32, 0, 0]
-        assert kit.observe().images["wrist"].any() and not kit.arm.read().error_bits.any()
-
-
-def _all_that_faults_touch(desk):
-    bus, model, guard = desk.bus, desk.world.model, desk.bus.protection
-    arrays = (desk.world.data.qpos, desk.world.data.xfrc_applied, model.geom_pos, model.geom_friction,
-              model.geom_priority, model.geom_sameframe, model.jnt_range, model.cam_quat, bus.shafts.horn,
-              guard.temperature_c, guard.ambient_c)
-    return ([array.tobytes() for array in arrays], [bytes(servo.live[:56]) for servo in bus.servos], bus.filters[:],
-            bus.dead, bus.forced_errors, bus.plant, bus.shafts.goal_enables_torque, guard.sticky, guard.supply_v,
-            guard.supply_ohm, guard.voltage_v, dict(desk.cameras), time.time is TIME, desk.clock.sleep_until.__func__)
 
 
 # -- the chain, its supply, its cable --------------------------------------------------------------------
@@ -204,9 +129,10 @@ def test_on_a_port_of_the_system_the_cable_dies_and_the_arm_lives(kind):
             with pytest.raises(SmolkitError, match="SK106"):
                 bus.sync_read(registers.PRESENT_POSITION, IDS)
             bus.close()
-            stopped_s = servos.now_s
-            time.sleep(0.1)
-            assert servos.now_s > stopped_s
+            begin_s, patience_s = servos.now_s, time.monotonic() + 20
+            while servos.now_s < begin_s + 0.1:
+                assert time.monotonic() < patience_s
+                time.sleep(0.01)
         if kind == "tcp":                          # a pty comes back under another name, as a board does
             with Bus(port, **PATIENT) as again:
                 assert again.ping(1) == 0
@@ -244,11 +170,12 @@ def test_on_a_noisy_line_a_reading_is_true_or_an_error_and_goals_stay_small(name
 @pytest.mark.parametrize(("name", "rate"), NOISES)
 def test_noise_passes_the_ports_of_the_system_too(name, rate):
     servos = fake.servos()
-    with wired("tcp", servos) as port, Bus(port, latency_s=0.05, budget_s=0.5) as bus:
-        with fault(name, servos, rate=rate, seed=3):
+    with wired("tcp", servos) as port:
+        with fault(name, servos, rate=rate, seed=3), Bus(port, latency_s=0.05, budget_s=0.5) as bus:
             found = [_asked(bus) for _ in range(15)]
         assert set(map(str, found)) <= {str(dict.fromkeys(IDS, 2048)), "SK101", "SK104"}
-        assert bus.sync_read(registers.PRESENT_POSITION, IDS) == dict.fromkeys(IDS, 2048)
+        with Bus(port, **PATIENT) as bus:
+            assert bus.sync_read(registers.PRESENT_POSITION, IDS) == dict.fromkeys(IDS, 2048)
 
 
 def _asked(bus):
