@@ -41,7 +41,7 @@ except ImportError:                            # Windows
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")  # also a file name on every system
 HOME = Path("~/.smolkit/bench")
-Folder = Annotated[Path, typer.Option(help="where the list is kept; a shared folder serves several computers")]
+Folder = Annotated[Path, typer.Option(help="where the list is kept")]
 When = Annotated[datetime | None, typer.Option(help="when it happened, if not now")]
 
 
@@ -85,15 +85,15 @@ def add(name: str, kind: Annotated[str, typer.Option("--type", help=" or ".join(
         kit: Annotated[str, typer.Option(help="its kit file")] = "",
         calibration: Annotated[str, typer.Option(help="its calibration file")] = "",
         folder: Folder = HOME, when: When = None) -> Arm:
-    """Registers an arm under the name on its label; SK118, SK822 if a value cannot be."""
+    """Registers an arm under the name on its label; SK118, SK120, SK822 if a value cannot be."""
     with _locked(folder) as room:
         if _path(room, name).exists():
             raise _refused("a new name", f"there is an arm called {name!r}", "choose another name")
         if same := [other for other in _names(room) if usb_serial and arm(other, room).usb_serial == usb_serial]:
             raise _refused("a board of its own", f"{usb_serial} is the board of {same[0]!r}", "smolkit find-port")
         kit, calibration = (str(Path(path).expanduser().resolve()) if path else "" for path in (kit, calibration))
-        fresh = Arm(name, arm_type(kind).name, usb_serial, kit, calibration, _fingerprint(calibration))
-        return _note(room, fresh, when, "added")
+        known = Calibration.load(calibration).fingerprint if calibration else ""
+        return _note(room, Arm(name, arm_type(kind).name, usb_serial, kit, calibration, known), when, "added")
 
 
 @app.command()

@@ -57,6 +57,7 @@ def test_an_empty_room_says_how_to_begin(tmp_path: Path) -> None:
     (("add", "blue", "--type", "7.4V"), "SK822"), (("add", "red", "--type", "9V"), "SK118"),
     (("add", "../red", "--type", "7.4V"), "SK822"), (("incident", "../../red", "x"), "SK822"),
     (("add", "red", "--type", "7.4V", "--usb-serial", "5A46"), "SK822"), (("lend", "blue", "  "), "SK822"),
+    (("add", "red", "--type", "7.4V", "--calibration", "nowhere.json"), "SK120"),
     (("incident", "blue", ""), "SK822")])
 def test_what_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, words: tuple[str, ...], code: str) -> None:
     workshop.add("blue", "7.4V", usb_serial="5A46", folder=tmp_path, when=MONDAY)
@@ -138,7 +139,7 @@ def test_the_history_is_what_happened(steps: list[tuple[str, str]]) -> None:
         assert list(workshop.arm("blue", room).history) == expected and workshop.arm("blue", room).holder == holder
 
 
-def test_two_computers_write_and_no_line_is_lost(tmp_path: Path) -> None:
+def test_three_programs_write_and_no_line_is_lost(tmp_path: Path) -> None:
     workshop.add("blue", "7.4V", folder=tmp_path)
     code = ("import sys; from pathlib import Path; from smolkit.workshop import incident\n"
             "for i in range(15): incident('blue', f'{sys.argv[2]} {i}', folder=Path(sys.argv[1]))")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from hardware import render
 from smolkit.arm import acceptance, fake
 from smolkit.arm.arm_type import TYPES
 from smolkit.arm.find import ARM_BOARDS
 from smolkit.arm.serve import serve_tcp
+from smolkit.cli import app
 from smolkit.data.video import VideoEncoder
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
@@ -182,6 +185,17 @@ def test_commands_on_the_pages_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^ {4}|[;:] |# )smolkit ([a-z][a-z-]*)", text, re.MULTILINE))
     assert named <= commands(), named - commands()
+
+
+def test_the_lines_about_many_arms_work_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (HARDWARE / "many-arms.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    smolkit (bench .*)", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    fake.calibrated(fake.servos()).save("blue-1.json")
+    for line in lines:
+        done = CliRunner().invoke(app, [*shlex.split(line), "--folder", "room"])
+        assert done.exit_code == 0, done.output
+    assert len(lines) == 6 and "one M3 screw missing" in done.output
 
 
 def test_the_line_that_reads_a_position_works() -> None:
