@@ -287,6 +287,7 @@ def test_a_servo_warms_up_at_a_rate_that_can_be_seen():
     pytest.param("duplicate_id", {}, "SK1(01|04|19)", marks=pytest.mark.fault(29)),
     pytest.param("protections_off", {}, "SK111", marks=pytest.mark.fault(30)),
     pytest.param("chain_break", {"at": 6}, "SK101", marks=pytest.mark.fault(12)),
+    pytest.param("echo", {}, "SK1", marks=pytest.mark.fault(13)),
     pytest.param("over_voltage", {}, "SK110", marks=pytest.mark.fault(8))])
 def test_an_arm_that_is_not_as_it_should_be_is_not_opened(name, parameters, codes):
     with Desk() as desk:
