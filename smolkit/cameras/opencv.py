@@ -198,8 +198,8 @@ def capture_moment(now_s: float, driver_s: float, before_s: float) -> float:
 def configure(cv2: ModuleType, capture: Any, role: CameraRole, settings: Settings) -> None:
     """Asks the device for all that is wished. Format first: it decides which sizes and rates there are.
 
-    Errors: SK202 where the device does not take a fixed exposure or white balance. Size and rate are wishes
-    here; what really comes is looked at.
+    Errors: SK202 where the device does not take a fixed exposure or white balance (the switches have V4L2's
+    values). Size and rate are wishes here; what really comes is looked at.
     """
     capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*settings.fourcc))
     for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, role.width_px), (cv2.CAP_PROP_FRAME_HEIGHT, role.height_px),

@@ -66,7 +66,7 @@ def _place(cv2: ModuleType, edges: np.ndarray, steady: np.ndarray, padded: np.nd
     height, width = steady.shape
     turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), -roll_deg, 1.0)    # + is counter-clockwise
     mask = (cv2.warpAffine(steady, turn, (width, height)) > 0.5).astype(np.float32)
-    rolled = cv2.warpAffine(edges, turn, (width, height)) @ turn[:, :2].T.astype(np.float32) * mask[..., None]
+    rolled = cv2.warpAffine(edges, turn, (width, height)) * mask[..., None]    # directions keep: cos 8 deg is 0.99
     overlap = sum(cv2.matchTemplate(live, template, cv2.TM_CCORR)
                   for live, template in zip(cv2.split(padded), cv2.split(rolled), strict=True))
     energy = cv2.matchTemplate((padded ** 2).sum(-1), mask, cv2.TM_CCORR)
