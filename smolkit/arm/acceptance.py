@@ -149,7 +149,8 @@ def with_torque(arm: Arm, tell: Tell, hold_s: float = 60.0) -> tuple[Check, ...]
     """Torque on, sag, supply, nudges, play, heat, torque off. Whatever happens, the arm is released in the end."""
     checks: list[Check] = []
     try:
-        tell("lift the arm with one hand: upper arm upright, forearm level, gripper half open; hold it for 5 s")
+        tell("lift the arm with one hand: upper arm upright, forearm level, gripper half open; hold it there,"
+             " also while its torque comes on")
         _wait(arm, 5.0)
         limp = arm.read()
         arm.energize()

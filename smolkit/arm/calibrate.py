@@ -71,7 +71,7 @@ class CalibrationSession:
     def __init__(self, bus: Bus, *, release: bool = False):
         require_servos(bus, IDS)
         _make_limp(bus, release)
-        self._bus = bus
+        self._servos = bus
         self._before = {register: bus.sync_read(register, IDS) for register in CALIBRATED}
         self._offset = np.array(list(self._before[registers.HOMING_OFFSET].values()))          # (6,) tick
         self._middle_held = False
@@ -82,7 +82,7 @@ class CalibrationSession:
 
     def _look(self) -> np.ndarray:
         """Where the shafts are (6,), in ticks that know no offset."""
-        present = self._bus.sync_read(registers.PRESENT_POSITION, IDS)
+        present = self._servos.sync_read(registers.PRESENT_POSITION, IDS)
         held = np.array(list(self._before[registers.HOMING_OFFSET].values()))
         return (np.array(list(present.values())) + held) % TICKS_PER_TURN
 
@@ -189,9 +189,9 @@ class CalibrationSession:
         calibration = Calibration(tuple(MotorCalibration(i, 0, *map(int, row)) for i, row in
                                         zip(IDS, np.column_stack((self._offset, low, high)), strict=True)))
         try:
-            write_calibration(self._bus, calibration)
+            write_calibration(self._servos, calibration)
         except BaseException as error:
-            _put_back(self._bus, self._before, error)
+            _put_back(self._servos, self._before, error)
             raise
         return calibration
 

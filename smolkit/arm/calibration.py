@@ -47,7 +47,7 @@ def from_degrees(angle_deg: float, low: int, high: int) -> int:
 
 def percent(ticks: np.ndarray | float, low: int, high: int, reverse: bool = False) -> np.ndarray:
     """Ticks -> 0..100 of [low, high], clamped; `reverse` (drive_mode 1) counts from the other end."""
-    value = 100 * (np.clip(ticks, low, high) - low) / (high - low)
+    value = (np.clip(ticks, low, high) - low) / (high - low) * 100
     return 100 - value if reverse else value
 
 
@@ -59,7 +59,7 @@ def from_percent(value: float, low: int, high: int, reverse: bool = False) -> in
 
 def symmetric(ticks: np.ndarray | float, low: int, high: int, reverse: bool = False) -> np.ndarray:
     """Ticks -> -100..100 of [low, high], clamped: how older datasets count body joints."""
-    value = 2 * percent(ticks, low, high) - 100
+    value = (np.clip(ticks, low, high) - low) / (high - low) * 200 - 100
     return -value if reverse else value
 
 

@@ -149,9 +149,10 @@ class ServoBus:
                         for servo_id in ids if servo_id != BROADCAST)
 
     def _acknowledge(self, packet: Packet, indices: list[int]) -> bytes:
+        """By the id that was addressed, also when the write changed it: the SDK waits for that one."""
         if packet.id == BROADCAST:
             return b""
-        return _collide([self._reply(i) for i in indices if self.servos[i].live[8]])
+        return _collide([packets.status(packet.id, self.shafts.error(i)) for i in indices if self.servos[i].live[8]])
 
     def _write(self, packet: Packet) -> bytes:
         indices = self._addressed(packet.id) if len(packet.params) > 1 else []

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from smolkit.arm import daisy_chain, registers
+from smolkit.arm import daisy_chain, registers, torque
 from smolkit.arm.arm_type import ArmType
 from smolkit.arm.bus import Bus
 from smolkit.arm.configure import check_voltage, configure, require_model, unprotected
@@ -81,7 +81,7 @@ def give_id(bus: Bus, found: Found, servo_id: int, kind: ArmType) -> int:
     require_model(found.servo_id, bus.read(found.servo_id, registers.MODEL_NUMBER))
     check_voltage(bus, (found.servo_id,), kind)
     if bus.read(found.servo_id, registers.TORQUE_ENABLE):
-        bus.write(found.servo_id, registers.TORQUE_ENABLE, 0)      # alone on the desk: nothing can fall
+        torque.release(bus, (found.servo_id,))     # alone on the desk: nothing can fall
     written = _rename(bus, found, servo_id)
     protections = {r: kind.protections[r].usual for r in unprotected(bus, servo_id, kind)}
     return written + len(bus.write_eeprom(servo_id, protections)) + len(configure(bus, (servo_id,))[servo_id])

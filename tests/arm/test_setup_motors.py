@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smolkit.arm import registers
+from smolkit.arm import packets, registers
 from smolkit.arm.arm_type import arm_type
 from smolkit.arm.bus import Bus
 from smolkit.arm.configure import BODY, JAW
@@ -167,3 +167,10 @@ def test_a_pulled_usb_cable_ends_it(desk):
         with pytest.raises(SmolkitError, match="SK106"):
             next(steps)
         desk.port._plugged = True
+
+
+def test_a_new_id_is_acknowledged_by_the_old_one(desk):
+    """Programs written for Feetech's SDK wait for the id that they asked; LeRobot gives ids this way."""
+    desk.plugged = {1}
+    assert desk._hear(packets.write(1, registers.ID.address, bytes((6,)))) == packets.status(1)
+    assert desk._hear(packets.ping(6)) == packets.status(6)
