@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 from smolkit.arm.calibration import Calibration
-from smolkit.arm.registers import TORQUE_ENABLE
 from smolkit.cameras.camera import CameraRole, Frame
 from smolkit.clock import WallClock
 from smolkit.messages import Client, Server, error_body
@@ -80,7 +79,7 @@ class Answers:
     def _truth(self) -> dict[str, Any]:
         bench, world = self._bench, self._bench.world
         with bench.bus.lock:                       # all of one moment
-            torque_on = [bool(servo.get(TORQUE_ENABLE)) for servo in bench.bus.servos]
+            torque_on = (world.model.actuator_forcerange[:, 1] > 0).tolist()     # whatever the registers say
             return {"angle_rad": world.state().angle_rad, "tip_m": world.tool_position(), "torque_on": torque_on,
                     "lowest_solid_m": world.lowest_solid_m(), "time_s": world.time_s,
                     "cubes_m": {cube.name: world.cube_position(cube.name) for cube in world.scene.cubes}}

@@ -14,7 +14,7 @@ import pytest
 
 from smolkit.arm.bus import Bus
 from smolkit.arm.joints import to_radians
-from smolkit.arm.registers import HOMING_OFFSET, PRESENT_POSITION
+from smolkit.arm.registers import HOMING_OFFSET, PRESENT_POSITION, TORQUE_ENABLE
 from smolkit.cameras.camera import CameraRole
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
@@ -93,6 +93,14 @@ def test_pictures_know_when_their_light_was_caught(plant):
     assert first.image.shape == (48, 64, 3) and first.image.dtype == np.uint8 and first.image.std() > 5
     assert begin_s <= first.captured_s < second.captured_s <= time.monotonic()
     assert second.index == first.index + 1 and first.digest != second.digest
+
+
+def test_the_truth_tells_which_motors_may_push(plant):
+    with Bus(plant.port, **PATIENT) as bus:
+        for wanted in ([True, False, True, False, False, True], [False] * 6):
+            bus.sync_write(TORQUE_ENABLE, {servo_id: int(on) for servo_id, on in zip(IDS, wanted, strict=True)})
+            bus.ping(1)                            # so that the write has arrived
+            assert plant.truth()["torque_on"] == wanted
 
 
 def test_time_goes_on_by_itself_and_a_hand_may_move_the_limp_arm(plant):
