@@ -1,4 +1,4 @@
-"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate`.
+"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate | stop | bench`.
 
 Exit codes: 0 green, 1 red, 2 an error that says what to do, 130 Ctrl-C (run the same command again to go on).
 """
@@ -126,6 +126,18 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
         red = ", ".join(stage["name"] for stage in content["stages"] if not stage["ok"])
         say(f"not good enough: {red}; the report says why", style="red")
         raise typer.Exit(1)
+
+
+@command
+def stop() -> None:
+    """Every arm that you have in motion holds where it is, until somebody arms it again."""
+    from smolkit.safety.client import stop_all
+    stopped = stop_all()
+    for arm in stopped:
+        say(arm)
+    if not stopped:
+        say("no arm is guarded for you on this computer; the power switch stops any", to_stderr=True)
+    raise typer.Exit(0 if stopped else 1)
 
 
 PortName = Annotated[str, typer.Argument(help="/dev/ttyACM0, COM3, usb:SERIAL or socket://127.0.0.1:7777")]
