@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from smolkit.cameras.camera import CameraRole, Frame, digest_of
-from smolkit.clock import Clock
+from smolkit.clock import Clock, SteppedClock
 from smolkit.report import SmolkitError
 
 STALE_S = 0.5                      # an arm that acts on older pictures acts blind
@@ -58,11 +58,14 @@ class OpenCVCamera:
     """Device number, device path or file name; delivers frames of the role's size. `loop` restarts a file at its end.
 
     Errors: SK201 where the device does not open, SK202 where it delivers another size or rate or refuses a
-    setting, SK203 where OpenCV cannot be loaded, SK204 where pictures stop coming.
+    setting, SK203 where OpenCV cannot be loaded, SK204 where pictures stop coming, SK208 in stepped time.
     """
 
     def __init__(self, device: int | str, role: CameraRole, clock: Clock, settings: Settings = Settings(),
                  *, loop: bool = False):
+        if isinstance(clock, SteppedClock):
+            raise SmolkitError("SK208", "a clock that runs by itself", "a stepped clock", "this camera's thread cannot "
+                               "wait for a clock that stands still", "use WallClock, or play a RecordedCamera")
         self._cv2, self._device, self.role, self._clock = load_opencv(), device, role, clock
         self._settings, self._loop = settings, loop
         self._is_file = isinstance(device, str) and Path(device).is_file()      # a device node is no regular file

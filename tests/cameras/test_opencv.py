@@ -14,7 +14,7 @@ from smolkit.cameras.camera import CameraRole, Frame
 from smolkit.cameras.devices import find_device, list_devices
 from smolkit.cameras.health import watch
 from smolkit.cameras.opencv import OpenCVCamera, Settings, capture_moment, configure, missing_between
-from smolkit.clock import WallClock
+from smolkit.clock import SteppedClock, WallClock
 from smolkit.report import SmolkitError
 from tests.cameras.films import colors, film
 
@@ -109,6 +109,11 @@ def test_a_missing_camera_is_explained(tmp_path: Path) -> None:
         OpenCVCamera(str(tmp_path / "video9"), ROLE, WallClock())
 
 
+def test_a_clock_that_stands_still_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SmolkitError, match="SK208"):
+        OpenCVCamera(film(tmp_path / "camera.mp4", colors(3), FPS), ROLE, SteppedClock())
+
+
 def test_a_setting_that_the_device_does_not_take_is_no_secret(tmp_path: Path) -> None:
     capture = cv2.VideoCapture(film(tmp_path / "camera.mp4", colors(3), FPS))
     configure(cv2, capture, ROLE, Settings())
@@ -140,6 +145,9 @@ def test_a_picture_is_never_from_the_future_nor_older_than_the_wait_explains(now
 # -- which camera is which ---------------------------------------------------------------------------------
 
 
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links need rights there, and bus paths are Linux's")
+
+
 def plug(by_path: Path, socket: str, node: Path) -> None:
     """Links as udev makes them: newer systems have a second one per camera, and one for its metadata."""
     for name in (f"pci-0-usb-{socket}-video-index0", f"pci-0-usbv2-{socket}-video-index0",
@@ -149,7 +157,7 @@ def plug(by_path: Path, socket: str, node: Path) -> None:
         os.symlink(node if name.endswith("0") else node.with_name("metadata"), link)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need rights there, and bus paths are Linux's")
+@not_on_windows
 @pytest.mark.fault(16)
 def test_a_camera_is_found_by_its_socket_whatever_its_number(tmp_path: Path) -> None:
     by_path, names = tmp_path / "by-path", tmp_path / "names"
@@ -170,6 +178,7 @@ def test_a_camera_is_found_by_its_socket_whatever_its_number(tmp_path: Path) -> 
         camera.close()
 
 
+@not_on_windows
 @pytest.mark.fault(16)
 def test_a_camera_in_another_socket_is_named(tmp_path: Path) -> None:
     with pytest.raises(SmolkitError, match="SK205(.|\n)*no camera at all"):

@@ -54,6 +54,8 @@ def damage(path: Path, kind: str) -> None:
         path.with_suffix(".png").unlink()
     elif kind == "half a picture":
         path.with_suffix(".png").write_bytes(path.with_suffix(".png").read_bytes()[:2000])
+    elif kind == "another picture":
+        write_png(path.with_suffix(".png"), PASSPORT.picture[::-1])
     elif kind == "half a file":
         path.write_text(path.read_text()[:150])
     elif kind == "negative rate":
@@ -66,8 +68,8 @@ def damage(path: Path, kind: str) -> None:
         path.write_text(json.dumps({**facts, "color": "blue"}))
 
 
-@pytest.mark.parametrize("kind", ["no picture", "half a picture", "half a file", "negative rate", "not a number",
-                                  "another role", "unknown key"])
+@pytest.mark.parametrize("kind", ["no picture", "half a picture", "another picture", "half a file", "negative rate",
+                                  "not a number", "another role", "unknown key"])
 def test_a_damaged_passport_is_refused(tmp_path: Path, kind: str) -> None:
     damage(save_passport(PASSPORT, tmp_path), kind)
     with pytest.raises(SmolkitError, match="SK206"):
