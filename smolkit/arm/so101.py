@@ -86,6 +86,8 @@ class SO101:
         self.energized = False                     # torque is, or comes, on, and nobody has pressed stop since
         self.ready = False                         # and the guard has forgotten the last time: goals may go out
         self.latest: JointState | None = None      # what was measured last, by `read` or before a goal
+        self.lost_writes = 0                       # goals that no servo heard; each was followed by another
+        self._held = self._sent = np.zeros(6, int)     # goal registers when last seen, and what was sent since, ticks
         self._commanded_s = -np.inf
         self._turn = 0                             # counts energize() and release(): whose turn it is
         self._closes_at_exit = False
@@ -178,7 +180,25 @@ class SO101:
         if (table["torque"] != 1).any() or (table["cap"] != list(self._caps().values())).any():
             self.ready = False
             torque.raise_reset(self.calibration.ids, table["torque"], table["cap"], self._caps())
+        self._compare(table["goal"].astype(int))
         return state
+
+    def _compare(self, goals: np.ndarray) -> None:
+        """Goal registers (6,) ticks against what was sent: a write may be lost, but nobody else may write.
+
+        After a lost one the guard counts from the goals that the servos hold, or the next would be a leap.
+        """
+        lost, foreign = goals != self._sent, (goals != self._sent) & (goals != self._held)
+        self._held = goals
+        if foreign.any():
+            self.ready = False
+            raise SmolkitError("SK139", "the goals that were sent from here",
+                               f"others in servos {(np.flatnonzero(foreign) + 1).tolist()}; no goal was sent",
+                               "a second program commands this arm", "end the other one, then energize again")
+        if lost.any():
+            self.lost_writes += 1
+            self._sent = goals
+            self.guard.reset(self.calibration.to_pos(goals.astype(float)))
 
     def _caps(self) -> dict[int, int]:
         """Torque caps (0.1 % of stall, by id) that an energized arm has."""
@@ -200,6 +220,7 @@ class SO101:
         calibration = self.calibration
         wanted = calibration.to_ticks(admitted_deg)
         ticks = np.clip(wanted, calibration.range_min, calibration.range_max)
+        self._sent = ticks
         self._bus.sync_write(registers.GOAL_POSITION, dict(zip(calibration.ids, ticks.tolist(), strict=True)))
         return np.where(ticks == wanted, admitted_deg, calibration.to_pos(ticks))
 
@@ -250,7 +271,8 @@ class SO101:
         """Admits goals, unless somebody pressed stop between the last step of the growing and now."""
         with self._while_wanted(turn):
             held = self._bus.sync_read(registers.GOAL_POSITION, self.calibration.ids)
-            self.guard.reset(self.calibration.to_pos(np.array(list(held.values()), float)))
+            self._held = self._sent = np.array(list(held.values()))
+            self.guard.reset(self.calibration.to_pos(self._held.astype(float)))
             self._commanded_s = self.clock.now_s()
             self.ready = True
 

@@ -84,6 +84,8 @@ STOPS = {
                          "a 12 V supply on 7.4 V servos: they burn", "unplug the supply NOW"),
     "restarted": Stop("SK137", 7, Reaction.OFF, "all servos as they were energized",
                       "the supply sagged, or a cable is loose", "hold the arm; " + DOCTOR),
+    "second program": Stop("SK139", 28, Reaction.HOLD, "the goals that were sent from here",
+                           "a second program commands this arm", "end the other one; " + REARM),
     "bad answers": Stop("SK318", 13, Reaction.HOLD, "an answer from all servos within 0.1 s",
                         "a loose plug, or a second program on the port", DOCTOR),
     "chain broken": Stop("SK318", 12, Reaction.OFF, "an answer from all servos",

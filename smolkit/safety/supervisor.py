@@ -46,7 +46,7 @@ IDLE_S = 300.0
 HOT_SPEED = 0.5
 KEPT_DEG = 3.0                     # a goal nearer than this to the arm is where it stands
 COMM_CODES = ("SK101", "SK104", "SK106")
-FAULTS_OF_COMMAND = {"SK302": "unusable actions", "SK137": "restarted"}
+FAULTS_OF_COMMAND = {"SK302": "unusable actions", "SK137": "restarted", "SK139": "second program"}
 STRENGTH = {reaction: rank for rank, reaction in enumerate(Reaction)}
 
 
@@ -237,12 +237,14 @@ class Supervisor:
 
     def _move(self, move: Callable[[], object]) -> None:
         """A move of our own: what goes wrong in it has no caller to tell."""
+        if not self.arm.ready:                     # the driver refuses goals; nothing but letting go helps
+            return
         try:
             with self._answers():
                 move()
         except SmolkitError as error:
-            if error.code == "SK137":
-                self._trip(Trip("restarted", error.found, self.clock.now_s()))
+            if error.code in FAULTS_OF_COMMAND:
+                self._trip(Trip(FAULTS_OF_COMMAND[error.code], error.found, self.clock.now_s()))
             elif error.code not in COMM_CODES:
                 self.log.write(self.clock.now_s(), "warning", self.state, error.code, error.found)
 

@@ -1,21 +1,18 @@
 """The invariants where they count: in the bytes on the bus, and in what the physical links then do.
 
-The whole way down is the real one: SO101 with its SDK, the emulated servos, MuJoCo. Only the actions are
-mad. Bytes carry whole ticks, cut toward zero: 0.09 deg, at most 2 mm at the tip from all joints together.
+The whole way down is the real one: SO101 with its SDK, the emulated servos, MuJoCo. Only the actions are mad.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from smolkit.arm import packets, registers, torque
+from smolkit.arm import registers, torque
 from smolkit.arm.emulator import ServoBus
 from smolkit.arm.fake import calibrated
 from smolkit.arm.joints import LOWER_DEG, UPPER_DEG, from_radians, to_radians
@@ -24,22 +21,41 @@ from smolkit.arm.so101 import SO101
 from smolkit.arm.wire import LoopbackSerial
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
-from smolkit.safety import geometry
 from smolkit.safety.envelope import Envelope, calibrated_range
-from smolkit.safety.limits import JOINT_DEG, inner_range
 from smolkit.sim.world import World
+from tests.safety.oracle import IDS, Oracle
 
 HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
 PERIOD_S = 1 / 30
-TICK_DEG, TICKS_M = 0.09, 0.002
 # Servos run each step at their own speed, and the tip's speed is what their motions leave of each other: where
 # one turns round and the others have not yet, it is more for a moment than any goal asked for. In 180 runs of
 # 160 steps that turn at random (60 per profile) the most was 1.28, 1.66 and 1.71 times the limit.
 OVERSHOOT, NOISE_M_S = 1.8, 0.02
 SAG_M = 0.001                      # below what is predicted; the fingers' 2 mm are meant for it
 OVERRUN_M = 0.005                  # `demonstration` only
-IDS = range(1, 7)
 LONGER = int(os.environ.get("SMOLKIT_LONGER", "1"))   # times the number of examples
+
+
+class RisingOracle(Oracle):
+    """Also looks on while torque comes on: weakly, and toward where the arm stands."""
+
+    def __init__(self, rig: Rig):
+        super().__init__(rig.envelope, rig.calibration, rig.clock.now_s,
+                         lambda: [rig.servos.memory(i).get(registers.GOAL_POSITION) for i in IDS])
+        self._rig = rig
+
+    def examine(self, address: int, values: dict[int, int]) -> None:
+        super().examine(address, values)
+        rig = self._rig
+        if address == registers.GOAL_POSITION.address and not self.arming:
+            assert all(rig.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS), "goal to a limp servo"
+        stands = rig.calibration.to_ticks(from_radians(rig.world.state().angle_rad))
+        for i, value in values.items() if self.arming else ():
+            memory = rig.servos.memory(i)
+            if address == registers.GOAL_POSITION.address:
+                assert abs(value - stands[i - 1]) <= torque.HOLDING_TICKS + 1, "torque would pull the arm away"
+            elif value and not memory.get(registers.TORQUE_ENABLE):
+                assert memory.get(registers.TORQUE_LIMIT) <= torque.START_CAP, "a limp servo wakes at full force"
 
 
 class Rig:
@@ -48,65 +64,17 @@ class Rig:
     def __init__(self, profile: str, start_deg: np.ndarray = HOME_DEG):
         self.world = World()
         self.servos = ServoBus(self.world)
-        calibration = calibrated(self.servos)
+        self.calibration = calibration = calibrated(self.servos)
         self.held_deg = start_deg
         self.clock = SteppedClock(self.servos.now_s)
         self.clock.on_advance(self.servos.advance_to)
         self.envelope = Envelope(profile, calibrated_range(calibration))
+        self.oracle = RisingOracle(self)
         self.arm = SO101(LoopbackSerial(self.listen), calibration, self.envelope, self.clock, ramp_s=0.1)
-        self.arming, self.last_s, self.bytes_examined = False, 0.0, 0
 
     def listen(self, request: bytes) -> bytes:
-        for packet in packets.split(request)[0]:
-            for address, values in written_words(packet):
-                self.examine(address, values)
+        self.oracle.listen(request)
         return self.servos.handle(request)
-
-    def examine(self, address: int, values: dict[int, int]) -> None:
-        if self.arming:
-            return self.examine_arming(address, values)
-        if address == registers.TORQUE_ENABLE.address:
-            assert not any(values.values()), "torque on outside energize"                            # (e)
-        if address != registers.GOAL_POSITION.address:
-            return None
-        assert all(self.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS), "goal to a limp servo"
-        held = {i: self.servos.memory(i).get(registers.GOAL_POSITION) for i in IDS}
-        self.check_goal(*(self.arm.calibration.to_pos(np.array([ticks[i] for i in IDS], float))
-                          for ticks in (values, held)))
-        return None
-
-    def examine_arming(self, address: int, values: dict[int, int]) -> None:
-        """Torque comes on weakly, toward where the arm stands."""
-        stands = self.arm.calibration.to_ticks(from_radians(self.world.state().angle_rad))
-        for i, value in values.items():
-            memory = self.servos.memory(i)
-            if address == registers.GOAL_POSITION.address:
-                assert abs(value - stands[i - 1]) <= torque.HOLDING_TICKS + 1, "torque would pull the arm away"
-            elif value and not memory.get(registers.TORQUE_ENABLE):
-                assert memory.get(registers.TORQUE_LIMIT) <= torque.START_CAP, "a limp servo wakes at full force"
-
-    def check_goal(self, goal_deg: np.ndarray, last: np.ndarray) -> None:
-        """A goal against the one that the servos hold until now: what moves an arm is the difference."""
-        profile = self.envelope.profile
-        dt_s = self.clock.now_s() - self.last_s
-        dt_s = profile.first_period_s if dt_s > profile.pause_s else min(dt_s, profile.longest_period_s)
-        lowest, highest = inner_range(self.envelope.range_deg, profile)
-        assert (goal_deg >= lowest - TICK_DEG).all() and (goal_deg <= highest + TICK_DEG).all()      # (a)
-        moved = np.abs(goal_deg - last) * JOINT_DEG
-        assert (moved <= profile.joint_speed_deg_s * dt_s + 2 * TICK_DEG).all()                  # (b)
-        tips = geometry.tips(geometry.frames(to_radians(np.stack([last, goal_deg]))))
-        assert np.linalg.norm(tips[1] - tips[0], axis=1).max() <= profile.tip_speed_m_s * dt_s + TICKS_M
-        table_m, apart_m = geometry.clearances(to_radians(goal_deg))
-        need_m = np.where(geometry.FINGERS, profile.finger_table_m, profile.table_m)
-        assert (table_m >= need_m - TICKS_M).all() and (apart_m >= profile.apart_m - TICKS_M).all()  # (d)
-        self.last_s, self.bytes_examined = self.clock.now_s(), self.bytes_examined + 1
-
-    @contextmanager
-    def rearming(self) -> Iterator[None]:
-        self.arming = True
-        yield
-        self.arming = False
-        self.last_s = self.clock.now_s()
 
     def energize(self) -> None:
         # Somebody lifts an arm that fell limp; and one low over the table, because goal := present takes over
@@ -114,7 +82,7 @@ class Rig:
         if not self.arm.energized or lowest_solid_m(self.world) < 0.03:
             self.arm.release()
             self.servos.hand_pose(to_radians(self.held_deg))
-        with self.rearming():
+        with self.oracle.rearming():
             self.arm.energize()
         self.clock.sleep_until(self.clock.now_s() + 0.6)         # it sank while its torque was growing
 
@@ -141,23 +109,6 @@ class Rig:
             assert not any(self.world.touching(link, "table") for link in LINKS[1:])
         else:
             assert not any(self.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)          # (e)
-
-
-def written_words(packet: packets.Packet) -> Iterator[tuple[int, dict[int, int]]]:
-    """(address, id -> value) of every write in a packet that reaches a goal or a torque switch."""
-    if packet.code == packets.WRITE:
-        chunks = {packet.id: packet.params[1:]}
-    elif packet.code == packets.SYNC_WRITE:
-        width = packet.params[1] + 1
-        data = packet.params[2:]
-        chunks = {data[k]: data[k + 1:k + width] for k in range(0, len(data), width)}
-    else:
-        return
-    for register in (registers.TORQUE_ENABLE, registers.GOAL_POSITION):
-        at = register.address - packet.params[0]
-        if all(0 <= at < len(data) for data in chunks.values()):
-            yield register.address, {i: int.from_bytes(data[at:at + register.size], "little")
-                                     for i, data in chunks.items()}
 
 
 def lowest_solid_m(world: World) -> float:
@@ -229,7 +180,7 @@ def test_a_goal_deep_in_the_table_ends_above_it():
         rig.energize()
         for _ in range(150):
             rig.send(np.array([0.0, 95.0, 0.0, 60.0, 0.0, 10.0]))
-        assert rig.bytes_examined == 150 and rig.envelope.report().by_reason["table"] > 20
+        assert rig.oracle.goals == 150 and rig.envelope.report().by_reason["table"] > 20
         assert lowest_solid_m(rig.world) < 0.03, "near the table, not stopped far from it"
 
 
