@@ -290,10 +290,10 @@ def _keep(calibration: Calibration, files: tuple[Path, ...]) -> None:
     from smolkit.arm.calibration import Calibration
     from smolkit.arm.history import diff, keep, kept
     for path in files:
-        older = kept(path)
-        if older:
-            say(f"since {older[-1].stem[:17]}: {diff(Calibration.load(older[-1]), calibration).text()}")
         say(f"saved in {keep(calibration, path)}, fingerprint {calibration.fingerprint}")
+        *_, older, newest = (None, None, *kept(path))
+        if older:
+            say(f"since {older.stem[:17]}: {diff(Calibration.load(older), Calibration.load(newest)).text()}")
 
 
 class Sweeps:

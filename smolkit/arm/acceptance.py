@@ -29,8 +29,10 @@ from smolkit.clock import Clock
 from smolkit.report import Check, Report, SmolkitError
 
 Tell = Callable[[str], None]
-POSITIVE = ("to the right, as seen from behind the arm", "forward and down", "so that the forearm goes down",
-            "so that the gripper points down", "counter-clockwise, as seen looking out along the gripper", "open")
+# From the rest pose every joint but the elbow can turn its positive way; that one lies at its end.
+WAYS = (("to the right, as seen from behind the arm", 1), ("forward and down", 1), ("so that the forearm comes up", -1),
+        ("so that the gripper points down", 1), ("counter-clockwise, as seen looking out along the gripper", 1),
+        ("open", 1))
 READS, SAMPLES = 1000, 100
 TURNED_DEG, OTHER_DEG, STILL_DEG = 15.0, 40.0, 5.0
 SAG_DEG = 3.0                                      # P control without I leaves about 2 under the bare arm's weight
@@ -74,7 +76,7 @@ def _red(name: str, error: SmolkitError) -> Check:
 def without_torque(bus: Bus, calibration: Calibration, clock: Clock, tell: Tell,
                    patience_s: float = 30.0) -> tuple[Check, ...]:
     """Reply time, losses, encoder noise, and by hand the direction of each joint; the arm stays limp."""
-    tell("lay the arm down in its rest pose and take your hands off")
+    tell("lay the arm down in its rest pose, gripper closed, and take your hands off")
     clock.sleep_until(clock.now_s() + 3.0)
     return (*_wire(bus, clock), _noise(bus, clock), _directions(bus, calibration, clock, tell, patience_s))
 
@@ -121,7 +123,7 @@ def _noise(bus: Bus, clock: Clock) -> Check:
 
 def _directions(bus: Bus, calibration: Calibration, clock: Clock, tell: Tell, patience_s: float) -> Check:
     wrong = [words for index in range(6) if (words := _direction(bus, calibration, clock, tell, patience_s, index))]
-    return _judge("SK153", not wrong, "each joint's number to grow as it is turned",
+    return _judge("SK153", not wrong, "each joint's number to change as its joint is turned",
                   "; ".join(wrong) or "all six do",
                   "a joint was not turned, two servos have each other's id, or a servo was built in reversed",
                   "smolkit setup-motors PORT, then smolkit calibrate PORT --out FILE")
@@ -130,7 +132,8 @@ def _directions(bus: Bus, calibration: Calibration, clock: Clock, tell: Tell, pa
 def _direction(bus: Bus, calibration: Calibration, clock: Clock, tell: Tell, patience_s: float, index: int) -> str:
     """'' if the joint that was asked for turned the way it was asked; else what happened."""
     begin, end_s, moved = _present_deg(bus, calibration), clock.now_s() + patience_s, np.zeros(6)
-    tell(f"turn {JOINT_NAMES[index]} {POSITIVE[index]}, by a hand's width")
+    words, sign = WAYS[index]
+    tell(f"turn {JOINT_NAMES[index]} {words}, by a hand's width")
     while clock.now_s() < end_s and abs(moved[index]) < TURNED_DEG:
         clock.sleep_until(clock.now_s() + 1 / RATE_HZ)
         moved = _present_deg(bus, calibration) - begin
@@ -139,7 +142,7 @@ def _direction(bus: Bus, calibration: Calibration, clock: Clock, tell: Tell, pat
             return f"{JOINT_NAMES[other]} moved instead of {JOINT_NAMES[index]}"
     if abs(moved[index]) < TURNED_DEG:
         return f"{JOINT_NAMES[index]} did not move"
-    return "" if moved[index] > 0 else f"{JOINT_NAMES[index]} counts the other way"
+    return "" if moved[index] * sign > 0 else f"{JOINT_NAMES[index]} counts the other way"
 
 
 # -- with torque --------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ class CalibrationSession:
 
     def _warning(self, index: int, low: int, high: int) -> str:
         if index in self._moved_instead:
-            return f"{JOINT_NAMES[self._moved_instead[index]]} moves instead: two cables or two ids swapped?"
+            return f"{JOINT_NAMES[self._moved_instead[index]]} moves instead: two servos with each other's id?"
         if self._over_seam(index):
             return "went over the 0/4095 seam: hold the middle pose again, nearer to the middle"
         near = min(low, 4095 - high) < NEAR_SEAM and index != WRIST_ROLL

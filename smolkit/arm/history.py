@@ -13,13 +13,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from smolkit.arm.calibration import Calibration, MotorCalibration
 from smolkit.arm.joints import JOINT_NAMES
-from smolkit.report import Check
+from smolkit.report import Check, SmolkitError
 
 DEG_PER_TICK = 360 / 4096
 NOTABLE_DEG = 2.0                                  # calibrating twice with care differs by less
@@ -70,13 +71,33 @@ def _zero_ticks(motor: MotorCalibration) -> float:
 
 
 def keep(calibration: Calibration, path: Path, moment: datetime | None = None) -> Path:
-    """Saves `calibration` at `path`, its sidecar and a dated copy. `moment` is now unless told."""
-    moment = (moment or datetime.now(UTC)).astimezone(UTC)
-    stamp = f"{moment:%Y-%m-%dT%H%M%SZ}"
+    """Saves `calibration` at `path`, its sidecar and a dated copy. `moment` is now unless told.
+
+    What stood at `path` before, LeRobot's file or a damaged one, goes to the history: nothing is lost.
+    """
+    _adopt(path)
+    stamp = _stamp(moment or datetime.now(UTC))
     calibration.save(_folder(path) / f"{stamp}_{calibration.fingerprint}.json")
     sidecar = {"fingerprint": calibration.fingerprint, "saved": stamp}
     _sidecar(path).write_text(json.dumps(sidecar, indent=4), encoding="utf-8")
     return calibration.save(path)
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+
+
+def _adopt(path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        name = f"{Calibration.load(path).fingerprint}.json"
+    except SmolkitError:
+        name = "damaged"
+    if not any(copy.name.endswith(name) for copy in kept(path)):
+        _folder(path).mkdir(exist_ok=True)
+        stamp = _stamp(datetime.fromtimestamp(path.stat().st_mtime, UTC))
+        shutil.copyfile(path, _folder(path) / f"{stamp}_{name}")
 
 
 def kept(path: Path) -> tuple[Path, ...]:

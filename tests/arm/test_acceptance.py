@@ -11,11 +11,12 @@ from smolkit.arm import fake
 from smolkit.arm.acceptance import MOVING, NAMES, not_tried, save_sheet, with_torque, without_torque
 from smolkit.arm.bus import Bus
 from smolkit.arm.emulator import connect
-from smolkit.arm.joints import JOINT_NAMES
+from smolkit.arm.joints import JOINT_NAMES, LOWER_RAD, UPPER_RAD, to_radians
 from smolkit.arm.registers import TORQUE_ENABLE
 from smolkit.clock import SteppedClock
 from smolkit.report import Report, SmolkitError
 from smolkit.safety.envelope import Envelope
+from smolkit.safety.geometry import REST_DEG
 
 TURN_RAD = np.deg2rad(25)
 
@@ -26,14 +27,17 @@ def person(servo_bus, mistake=None):
         words = text.split()
         if words[0] == "turn":
             asked = JOINT_NAMES.index(words[1])
-            index, angle_rad = (mistake or {}).get(asked, (asked, TURN_RAD))
-            servo_bus.hand_pose(servo_bus.plant.angle_rad + angle_rad * np.eye(6)[index])
+            way = -TURN_RAD if "comes up" in text else TURN_RAD
+            index, angle_rad = (mistake or {}).get(asked, (asked, way))
+            turned = servo_bus.plant.angle_rad + angle_rad * np.eye(6)[index]
+            servo_bus.hand_pose(np.clip(turned, LOWER_RAD, UPPER_RAD))         # no further than the stops
     return act
 
 
 def by_hand(mistake=None, spoil=lambda servo_bus: None):
     servo_bus = fake.servos(2)
     calibration, clock = fake.calibrated(servo_bus), SteppedClock()
+    servo_bus.hand_pose(to_radians(REST_DEG))
     spoil(servo_bus)
     with Bus(connect(servo_bus)) as bus:
         return Report("sheet", without_torque(bus, calibration, clock, person(servo_bus, mistake), patience_s=2.0))
@@ -46,7 +50,9 @@ def test_a_good_arm_and_a_careful_person_are_green():
 
 @pytest.mark.fault(5)
 @pytest.mark.parametrize(("mistake", "words"), [
-    ({2: (2, -TURN_RAD)}, "elbow_flex counts the other way"), ({0: (0, 0)}, "shoulder_pan did not move"),
+    ({0: (0, -TURN_RAD)}, "shoulder_pan counts the other way"),
+    ({4: (4, -TURN_RAD)}, "wrist_roll counts the other way"),
+    ({2: (2, TURN_RAD)}, "elbow_flex did not move"),
     ({3: (4, 2 * TURN_RAD)}, "wrist_roll moved instead of wrist_flex")])
 def test_a_wrong_direction_is_named(mistake, words):
     red, = by_hand(mistake).red()

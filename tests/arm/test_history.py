@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -54,6 +55,18 @@ def test_every_calibration_is_kept_with_its_date(tmp_path):
     assert [name[:18] for name in names] == ["2026-11-21T120000Z", "2026-11-22T120000Z"]
     assert [Calibration.load(copy) for copy in kept(path)] == [REAL, changed(homing_offset=99)]
     assert REAL.fingerprint in names[0] and check_file(path).ok
+
+
+def test_what_stood_there_before_is_kept_too(tmp_path):
+    path = changed(2, homing_offset=77).save(tmp_path / "blue.json")           # by LeRobot, without a history
+    os.utime(path, (0, 0))
+    keep(REAL, path)
+    assert [Calibration.load(copy).motors[2].homing_offset for copy in kept(path)] == [77, REAL.motors[2].homing_offset]
+    path.write_text('{"shoulder_pan": {"id"')
+    keep(REAL, path)
+    assert Calibration.load(path) == REAL
+    damaged, = (tmp_path / "blue.history").glob("*damaged")
+    assert damaged.read_text() == '{"shoulder_pan": {"id"'
 
 
 def test_lerobots_reader_is_not_disturbed_by_what_lies_beside(tmp_path):
