@@ -80,12 +80,16 @@ class SafePort(PortHandler):
             busy = "exclusively lock" in str(error) or os.name == "nt" and "PermissionError" in str(error)
             raise in_use(name, "another program") if busy else cannot_open(name, error) from error
 
-    def speak_at(self, baudrate: int) -> None:
-        """Goes on at another rate. The SDK's `setBaudRate` would re-open the port, and refuses 76800."""
-        self.baudrate, self.tx_time_per_byte = baudrate, 10_000.0 / baudrate
+    def speak_at(self, baudrate: int) -> bool:
+        """Goes on at another rate, if the adapter can. The SDK's `setBaudRate` re-opens, and refuses 76800."""
         if not self.port_name.startswith(PTY_PREFIXES):
-            with self.wire():
-                self.ser.baudrate = baudrate
+            try:
+                with self.wire():
+                    self.ser.baudrate = baudrate
+            except ValueError:                     # pyserial's word for a rate that the driver refuses
+                return False
+        self.baudrate, self.tx_time_per_byte = baudrate, 10_000.0 / baudrate
+        return True
 
     def closePort(self) -> None:
         """Frees the port whatever happens; closing twice is fine."""

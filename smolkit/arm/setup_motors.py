@@ -53,7 +53,8 @@ def find_one(bus: Bus) -> Found | None:
     Raises SK140 for several, SK119 for several with one id: their answers collide and the checksums fail.
     """
     for baudrate in BAUDS:
-        bus.port.speak_at(baudrate)
+        if not bus.port.speak_at(baudrate):
+            continue                               # no servo can be heard at a rate that the adapter does not know
         found, rubbish = bus.everyone()
         if len(set(found)) > 1:
             raise SmolkitError("SK140", "exactly one servo on the wire", f"ids {', '.join(map(str, found))}",

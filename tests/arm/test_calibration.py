@@ -59,6 +59,15 @@ def test_a_pose_survives_the_way_to_ticks_and_back(fractions):
     assert np.abs(back - pos_deg).max() <= 360 / 4095 + 1e-9       # one tick, cut toward zero
 
 
+@pytest.mark.parametrize(("count", "ticks", "span", "value"), [
+    (cal.symmetric, 2309, (795, 3299), 20.926517571885), (cal.symmetric, 1740, (909, 3185), -26.977152899824247),
+    (cal.symmetric, 2536, (945, 3149), 44.37386569872959), (cal.percent, 2015, (1421, 2673), 47.44408945686901),
+    (cal.degrees, 2309, (795, 3299), 23.032967032967033), (cal.degrees, 1740, (909, 3185), -26.98901098901099)])
+def test_counting_is_lerobots_to_the_last_bit(count, ticks, span, value):
+    """Read by LeRobot 0.4.4 itself from emulated servos."""
+    assert float(count(ticks, *span)) == value
+
+
 MODES = ((cal.degrees, cal.from_degrees), (cal.percent, cal.from_percent), (cal.symmetric, cal.from_symmetric))
 SPANS = st.tuples(st.integers(0, 2000), st.integers(2100, 4095))
 

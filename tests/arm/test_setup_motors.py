@@ -83,6 +83,22 @@ def test_a_servo_is_found_at_every_rate_and_brought_to_1_mbaud(desk, code):
         assert bus.port.baudrate == 1_000_000 and bus.read(5, registers.BAUD_RATE) == 0
 
 
+def test_a_rate_that_the_adapter_does_not_know_is_left_out(desk):
+    class Simple(LoopbackSerial):
+        """An adapter for the usual rates only."""
+
+        def __setattr__(self, name, value):
+            if name == "baudrate" and value in (128_000, 76_800):
+                raise ValueError(f"Failed to set custom baud rate ({value})")
+            super().__setattr__(name, value)
+
+    desk.port = Simple(desk._hear)
+    desk.bus.set_register(3, registers.BAUD_RATE, 6)
+    desk.plugged = {3}
+    with Bus(desk.port) as bus:
+        assert find_one(bus) == Found(1, 57_600)
+
+
 def test_an_empty_wire_is_nobody_and_leaves_the_usual_rate(desk):
     with Bus(desk.port) as bus:
         assert find_one(bus) is None
