@@ -147,6 +147,17 @@ class CalibrationSession:
         return bool((self.low[index] < 0 or self.high[index] > 4095)
                     and (index != WRIST_ROLL or self.high[index] - self.low[index] <= 4095))
 
+    @property
+    def step(self) -> str:
+        """What comes next: "middle", "sweep", or "accept" when nothing speaks against it."""
+        return "middle" if not self._middle_held else "accept" if self.report().ok else "sweep"
+
+    @property
+    def progress(self) -> float:
+        """How much of the six ranges has been covered, 0..1; a joint counts as covered at three quarters."""
+        share = (self.high - self.low) / DRAWN_SPAN / LEAST_SPAN
+        return float(np.minimum(share, 1.0).mean()) if self._middle_held else 0.0
+
     # -- judging --------------------------------------------------------------------------------------
 
     def report(self) -> Report:
@@ -173,6 +184,7 @@ class CalibrationSession:
         off_deg = ((self.low + self.high) / 2 - MIDDLE) * 360 / TICKS_PER_TURN                 # (6,)
         wrong = [f"{JOINT_NAMES[i]} {off_deg[i]:+.0f} deg" for i in range(len(IDS))
                  if abs(off_deg[i]) > MIDDLE_OFF_DEG[i] and span[i] >= LEAST_SPAN * DRAWN_SPAN[i]]
+        wrong = wrong if self._middle_held else ["not held yet"]
         return Check("SK124", "middle pose", not wrong,
                      f"at most {MIDDLE_OFF_DEG[0]:.0f} deg off, gripper {MIDDLE_OFF_DEG[GRIPPER]:.0f}",
                      ", ".join(wrong) or "it is", "the arm was not in its middle pose when you confirmed it",

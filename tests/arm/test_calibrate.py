@@ -231,6 +231,26 @@ def test_nothing_is_written_before_accept():
         assert servo_fingerprint(bus, accepted.ids) == accepted.fingerprint
 
 
+def test_a_session_says_what_comes_next_and_how_far_it_is():
+    hand, seen = Hand(fake.servos(2)), []
+    for index in range(6):
+        seen.append((hand.session.step, round(hand.session.progress, 2)))
+        hand.move(index)
+    assert seen == [("sweep", round(index / 6, 2)) for index in range(5)] + [("sweep", 0.83)]
+    assert (hand.session.step, hand.session.progress) == ("accept", 1.0)
+
+
+def test_without_a_middle_pose_no_sweep_is_accepted():
+    servo_bus = fake.servos()
+    hand = Hand(servo_bus)
+    hand.session = CalibrationSession(Bus(connect(servo_bus)))
+    hand.sweep_all()
+    assert hand.session.step == "middle" and hand.session.progress == 0
+    with pytest.raises(SmolkitError, match="SK124") as error:
+        hand.session.accept()
+    assert "not held yet" in error.value.found and not any(servo.eeprom_writes for servo in servo_bus.servos)
+
+
 def test_both_ways_to_calibrate_find_the_same():
     by_session = Hand(fake.servos(7))
     by_session.sweep_all()
