@@ -13,6 +13,7 @@ a process of its own, owns the port; in stepped time the same supervisor runs he
 from __future__ import annotations
 
 import inspect
+import secrets
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
+from smolkit.arm.configure import write_calibration
 from smolkit.arm.so101 import SO101
 from smolkit.cameras.camera import Camera, CameraRole, Observation
 from smolkit.clock import Clock, SteppedClock, WallClock
@@ -33,8 +36,10 @@ from smolkit.safety.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from smolkit.sim.bench import Bench
+    from smolkit.sim.plant import Plant
 
 FRONT_AND_WRIST = ("front", "wrist")
+ALONE_S = 300.0                    # a plant whose kit was killed ends after this
 # What a kit file's keys hold where their defaults do not tell.
 KIND = {"port": (str, 'like "/dev/ttyACM0"'), "calibration": (str, 'like "arm.json"'),
         "cameras": (dict, "like {front = 0, wrist = 1}")}
@@ -46,7 +51,7 @@ class Kit:
     def __init__(self, arm: Supervisor | GuardedArm, cameras: Mapping[str, Camera], clock: Clock, task: str):
         self.arm, self.cameras, self.clock, self.task = arm, dict(cameras), clock, task
         self.guard: Envelope | None = None              # in stepped time only: else it lives in the guardian
-        self.bench: Bench | None = None                 # the simulated bench, in the sim lane only
+        self.bench: Bench | Plant | None = None         # the simulated bench; in wall time a process of its own
         self._closing = ExitStack()
 
     @classmethod
@@ -56,23 +61,39 @@ class Kit:
         """A kit without a robot; the scene is drawn by `seed`.
 
         Time is stepped: it stands still until the loop waits, so a run is as fast as the computer and the
-        same twice. With `wall_clock` the servos live behind a pty or a TCP port, a guardian owns it, and time
-        passes by itself, as on the desk. Without `parks` the emulated arm drops where it is at the end.
+        same twice. With `wall_clock` servos and world are a process of their own, a guardian owns their port,
+        and time passes by itself, as on the desk. Without `parks` the emulated arm drops where it is at the end.
         """
+        if wall_clock:
+            return cls._in_wall_time(task, seed, profile, image_px, calibration, parks)
         from smolkit.sim.bench import Bench
         with ExitStack() as stack:                      # what was opened is closed if the arm refuses
-            clock = WallClock() if wall_clock else SteppedClock()
+            clock = SteppedClock()
             bench = Bench(task, seed, clock, renderer)
             stack.callback(bench.close)
             calibration = bench.install(calibration)
-            guard = None if wall_clock else Envelope(profile, calibrated_range(calibration))
-            if guard is None:
-                arm = stack.enter_context(TaughtArm(calibration)).start(bench.serve(), profile, parks)
-            else:
-                arm = Supervisor(SO101(bench.port, calibration, guard, clock), guard, parks=parks)
-            roles = [CameraRole(name, image_px, image_px, fps=10) for name in FRONT_AND_WRIST]
-            kit = cls(arm, {role.name: bench.camera(role) for role in roles}, clock, bench.scene.instruction)
+            guard = Envelope(profile, calibrated_range(calibration))
+            arm = Supervisor(SO101(bench.port, calibration, guard, clock), guard, parks=parks)
+            kit = cls(arm, _two_cameras(bench, image_px), clock, bench.scene.instruction)
             kit.guard, kit.bench, kit._closing = guard, bench, stack.pop_all()
+        return kit
+
+    @classmethod
+    def _in_wall_time(cls, task: str, seed: int, profile: str, image_px: int, calibration: Calibration | None,
+                      parks: bool) -> Kit:
+        """Three processes, as on the desk: this one, the guardian, and a plant that outlives both."""
+        from smolkit.sim.plant import Plant
+        with ExitStack() as stack:
+            plant = Plant.start(task, seed, name=f"kit {secrets.token_hex(4)}", idle_s=ALONE_S)
+            stack.callback(plant.close)
+            if calibration is not None:
+                with Bus(plant.port) as bus:
+                    write_calibration(bus, calibration)
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="smolkit-")))
+            file = (calibration or plant.calibration).save(folder / "arm.json")
+            arm = GuardedArm.start(plant.port, file, profile=profile, parks=parks)
+            kit = cls(arm, _two_cameras(plant, image_px), WallClock(), plant.instruction)
+            kit.bench, kit._closing = plant, stack.pop_all()
         return kit
 
     @classmethod
@@ -149,20 +170,8 @@ class Kit:
         self.close()
 
 
-class TaughtArm(TemporaryDirectory):
-    """A folder with a calibration for a guardian to read, gone with the kit."""
-
-    def __init__(self, calibration: Calibration):
-        super().__init__(prefix="smolkit-")
-        self._calibration = calibration
-
-    def __enter__(self) -> TaughtArm:
-        return self
-
-    def start(self, port: str, profile: str, parks: bool) -> GuardedArm:
-        """A guardian for an arm of that calibration."""
-        path = self._calibration.save(Path(self.name) / "arm.json")
-        return GuardedArm.start(port, path, profile=profile, parks=parks)
+def _two_cameras(bench: Bench | Plant, image_px: int) -> dict[str, Camera]:
+    return {name: bench.camera(CameraRole(name, image_px, image_px, fps=10)) for name in FRONT_AND_WRIST}
 
 
 def _read_kit_file(path: Path) -> dict[str, Any]:

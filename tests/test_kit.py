@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,10 @@ from smolkit.arm.emulator import connect
 from smolkit.arm.so101 import SO101
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
-from smolkit.safety.client import GuardedArm
+from smolkit.safety.states import State
+from smolkit.session import running
 from smolkit.sim.bench import measured_calibration
-from smolkit.teleop.loop import run_episode
+from smolkit.teleop.loop import Decision, run_episode
 from smolkit.teleop.scripted import ScriptedActor
 
 
@@ -27,15 +29,20 @@ def test_the_expert_succeeds_through_driver_and_envelope_and_a_seed_repeats():
     np.testing.assert_array_equal(states, same)
 
 
-def test_wall_time_goes_over_a_real_port():
+def test_wall_time_takes_three_processes_that_end_with_the_kit():
     with Kit.sim("tour", 1, image_px=32, wall_clock=True) as kit:
-        assert isinstance(kit.arm, GuardedArm)
+        processes = {os.getpid(), kit.bench.pid, kit.arm.pid}
+        assert len(processes) == 3
         begin_s = kit.clock.now_s()
         kit.arm.energize()
-        steps = list(run_episode(kit, ScriptedActor(kit.bench), seconds=0.5))
+        steps = list(run_episode(kit, lambda seen: Decision(seen.state_deg + 2), seconds=0.5))
         assert len(steps) == 5 and kit.clock.now_s() - begin_s >= 0.5
         moved_deg = np.abs(kit.observe().state_deg - steps[0].observation.state_deg)
+        assert kit.arm.state is State.ARMED, "the episode is over: the arm rests"
+        plant = kit.bench
     assert moved_deg.max() > 1
+    assert not any(endpoint.pid in processes - {os.getpid()} for endpoint in running())
+    assert not plant._client.endpoint.alive
 
 
 def test_closing_leaves_every_servo_limp():

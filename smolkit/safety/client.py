@@ -40,9 +40,10 @@ ENERGIZE_S, PARK_S = 10.0, 30.0
 class GuardedArm:
     """A client of one guardian. Errors are those of the supervisor, raised here; SK814: no answer in time."""
 
-    def __init__(self, endpoint: Endpoint, watch: bool = False):
-        self._client = Client(endpoint)
+    def __init__(self, endpoint: Endpoint, watch: bool = False, process: subprocess.Popen | None = None):
+        self._client, self._process = Client(endpoint), process
         hello = self._client.ask({"do": "hello", "pid": os.getpid(), "watch": watch})
+        self.pid = hello["pid"]                     # of the guardian
         self.calibration = Calibration.from_dict(hello["calibration"])
         self.profile, self.log_path = hello["profile"], Path(hello["log_path"]) if hello["log_path"] else None
         self._state = State(hello["state"])
@@ -62,7 +63,7 @@ class GuardedArm:
         told = _first_line(process)
         if "error" in told:
             raise SmolkitError(**told["error"])
-        return cls(Endpoint.load(told["ready"]))
+        return cls(Endpoint.load(told["ready"]), process=process)
 
     @classmethod
     def watch(cls, port: str) -> GuardedArm:
@@ -94,6 +95,11 @@ class GuardedArm:
         """Sends a goal (6,) as far as the envelope admits it; returns what was sent."""
         return self._ask("command", goal_deg=np.asarray(goal_deg), observed_s=observed_s,
                          frames=dict(frames or {}))["sent"]
+
+    @property
+    def limited_share(self) -> float:
+        """Of all goals so far, the share (0..1) that the envelope did not send as they came."""
+        return self._ask("limited")["limited"]
 
     def rest(self) -> None:
         """The episode is over: the arm stands."""
@@ -130,6 +136,9 @@ class GuardedArm:
         finally:
             self._ended.set()
             self._client.close()
+        if self._process is not None:              # the port is free only when the guardian is gone
+            self._process.wait(PARK_S)
+            self._process.stdout.close()
 
     def _wait_for_parking(self) -> None:
         end_s = time.monotonic() + PARK_S

@@ -119,6 +119,7 @@ class Guardian:
         anybody: Mapping[str, Callable[[], object]] = {
             "hello": lambda: self._hello(request), "state": lambda: None,
             "read": lambda: {"read": state_body(guarded.read())},
+            "limited": lambda: {"limited": guarded.limited_share},
             "log": lambda: {"log": guarded.log.text(int(body.get("last", 50)))},
             "hold": lambda: guarded.hold(str(body.get("reason", "stop"))),
             "park": guarded.park, "release": guarded.release}

@@ -131,6 +131,11 @@ class Supervisor:
                 raise self._refusal()
             return self._send(goal_deg)
 
+    @property
+    def limited_share(self) -> float:
+        """Of all goals so far, the share (0..1) that the envelope did not send as they came."""
+        return self.envelope.report().limited_share
+
     def rest(self) -> None:
         """The episode is over: the arm stands, torque on, and no goal is expected."""
         with self._lock:

@@ -26,6 +26,7 @@ from smolkit.data.writer import DatasetWriter
 from smolkit.evaluation.parallel import ordered_map
 from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
+from smolkit.sim.tasks import task_named
 from smolkit.teleop.loop import Decision, Pace, run_episode
 from smolkit.teleop.scripted import PRIVILEGED_NAMES, ScriptedActor, privileged_truth
 from smolkit.tour.settings import TourSettings
@@ -57,7 +58,7 @@ def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> 
         steps = list(run_episode(kit, actor, settings.trial_seconds, PACE, finished=kit.bench.success))
         return Demonstration(tuple(step.observation for step in steps),
                              np.stack([step.action_deg for step in steps]), np.stack(truths),
-                             trial_of(kit, seed, len(steps)))
+                             trial_of(kit, settings.task, seed, len(steps)))
 
 
 def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iterator[Demonstration]:
@@ -82,17 +83,17 @@ def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iter
             attempts.close()
 
 
-def trial_of(kit: Kit, seed: int, steps: int) -> Trial:
+def trial_of(kit: Kit, task: str, seed: int, steps: int) -> Trial:
     """What there is to say about the episode that a kit just went through."""
-    x_m, y_m, _ = kit.bench.scene.cubes[0].xyz_m
+    x_m, y_m, _ = task_named(task).sample(np.random.default_rng(seed)).cubes[0].xyz_m
     return Trial(seed, kit.bench.success(), round(steps / PACE.policy_hz, 3), (x_m, y_m),
-                 round(kit.guard.report().limited_share, 4))
+                 round(kit.arm.limited_share, 4))
 
 
-def open_kit(seed: int, settings: TourSettings, calibration: Calibration, image_px: int | None = None) -> Kit:
+def open_kit(seed: int, settings: TourSettings, calibration: Calibration, wall_clock: bool = False) -> Kit:
     """The tour's arm in the scene of that seed. The renderer is shared: making one costs half a second."""
-    return Kit.sim(settings.task, seed, profile=settings.profile, image_px=image_px or settings.image_px,
-                   calibration=calibration, renderer=_renderer(), parks=False)
+    return Kit.sim(settings.task, seed, profile=settings.profile, image_px=settings.image_px, calibration=calibration,
+                   renderer=None if wall_clock else _renderer(), wall_clock=wall_clock, parks=False)
 
 
 @lru_cache(maxsize=1)

@@ -187,7 +187,8 @@ class Tour:
         name = control or POLICY
         found: list[Trial] = []
         work = partial(trials.try_scene, job=self._job(control))
-        for trial in run_trials(work, self._trial_seeds(scenes), self._trials_file(name), self.settings.workers):
+        workers = 1 if self.settings.wall_clock and control is None else self.settings.workers
+        for trial in run_trials(work, self._trial_seeds(scenes), self._trials_file(name), workers):
             found.append(trial)
             worked = sum(t.success for t in found)
             text = f"{name.replace('_', ' ')}: {worked} of {len(found)} worked"

@@ -27,6 +27,7 @@ class TourSettings:
     control_trials: int = 20               # the first of the same scenes, for each control
     execute: int = 4                       # steps of each chunk before looking again
     trial_seconds: float = 14.0            # a demonstration takes about 4
+    wall_clock: bool = False               # the policy's trials as on the desk: guardian and servos are processes
     workers: int = field(default_factory=lambda: min(free_cores(), 8))    # processes that record and evaluate
     train_steps: int | None = None         # None: the recipe's own number
     first_demo_seed: int = 0

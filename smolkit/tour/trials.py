@@ -18,6 +18,8 @@ from smolkit.deploy.actor import ChunkActor
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
+from smolkit.report import SmolkitError
+from smolkit.safety.states import State
 from smolkit.smolvla.checkpoint import load_checkpoint
 from smolkit.teleop.loop import Step, run_episode
 from smolkit.tour.demos import PACE, open_kit, trial_of
@@ -38,8 +40,8 @@ class Job:
 
 def try_scene(seed: int, job: Job) -> Trial:
     """One attempt at the scene of that seed. The same seed gives the same trial twice."""
-    with open_kit(seed, job.settings, job.calibration) as kit:
-        return trial_of(kit, seed, len(_attempt(kit, job, seed)))
+    with open_kit(seed, job.settings, job.calibration, job.settings.wall_clock and job.control is None) as kit:
+        return trial_of(kit, job.settings.task, seed, len(_attempt(kit, job, seed)))
 
 
 def film_scene(seed: int, job: Job) -> np.ndarray:
@@ -69,7 +71,13 @@ def _attempt(kit: Kit, job: Job, seed: int, watch: Callable[[], None] = lambda: 
         watch()
         return kit.bench.success()
 
-    return list(run_episode(kit, actor, job.settings.trial_seconds, PACE, finished))
+    steps: list[Step] = []
+    try:
+        steps.extend(run_episode(kit, actor, job.settings.trial_seconds, PACE, finished))
+    except SmolkitError:
+        if kit.arm.state is not State.HOLD:    # an arm that was stopped has failed its trial; all else is an error
+            raise
+    return steps
 
 
 def _side_by_side(kit: Kit) -> np.ndarray:
