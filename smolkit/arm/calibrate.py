@@ -170,13 +170,13 @@ class CalibrationSession:
         words = "; ".join(f"{JOINT_NAMES[asked]} was to move, {JOINT_NAMES[other]} did"
                           for asked, other in self._moved_instead.items())
         return Check("SK125", "order of the joints", not words, "the joint that was asked for to move",
-                     words or "it did", "two servos got each other's id, or another joint was moved",
+                     words or "no other moved instead", "two servos got each other's id, or another joint was moved",
                      f"move the right one; if it was: smolkit setup-motors PORT, then {AGAIN}")
 
     def _seam(self) -> Check:
         over = [JOINT_NAMES[i] for i in range(len(IDS)) if self._over_seam(i)]
         return Check("SK123", "0/4095 seam", not over, f"{', '.join(over) or 'all joints'} to stay within one turn",
-                     f"{', '.join(over)} went from tick 4095 to 0 or back" if over else "they do",
+                     f"{', '.join(over)} went from tick 4095 to 0 or back" if over else "no joint crossed it",
                      "the joint was not near its middle when you confirmed the middle pose",
                      "put the arm into the middle pose shown and calibrate again")
 
@@ -187,7 +187,7 @@ class CalibrationSession:
         wrong = wrong if self._middle_held else ["not held yet"]
         return Check("SK124", "middle pose", not wrong,
                      f"at most {MIDDLE_OFF_DEG[0]:.0f} deg off, gripper {MIDDLE_OFF_DEG[GRIPPER]:.0f}",
-                     ", ".join(wrong) or "it is", "the arm was not in its middle pose when you confirmed it",
+                     ", ".join(wrong) or "within that", "the arm was not in its middle pose when you confirmed it",
                      f"{AGAIN}, every joint half way between its stops")
 
     def accept(self) -> Calibration:
