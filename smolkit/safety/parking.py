@@ -32,18 +32,18 @@ def waypoints(pos_deg: np.ndarray) -> list[np.ndarray]:
 
 
 class Parking:
-    """Hands out goals, one per cycle; `arrived` at the last waypoint, `late` when time is up before."""
+    """Hands out goals, one per cycle; `arrived` at the last waypoint."""
 
     def __init__(self, pos_deg: np.ndarray, goal_deg: np.ndarray, now_s: float):
         self._way = waypoints(pos_deg)
         self._goal_deg = np.array(goal_deg, dtype=float)
         self._begin_s = self._last_s = now_s
-        self.arrived = self.late = False
+        self.arrived = False
 
     def next_goal(self, pos_deg: np.ndarray, now_s: float) -> np.ndarray:
         """The next goal (6,) toward the waypoint that is due."""
         reach_deg = SPEED_DEG_S * min(now_s - self._last_s, 0.1) / JOINT_DEG
-        self._last_s, self.late = now_s, now_s - self._begin_s > TIME_LIMIT_S
+        self._last_s = now_s
         if np.abs(pos_deg - self._way[0])[:5].max() < NEAR_DEG:
             self.arrived = len(self._way) == 1
             self._way = self._way[1:] or self._way
@@ -51,5 +51,5 @@ class Parking:
         return self._goal_deg.copy()
 
     def strength(self, now_s: float) -> float:
-        """Share (1..0) of its torque that an arm which is late may keep."""
-        return max(0.0, 1.0 - (now_s - self._begin_s - TIME_LIMIT_S) / SOFT_S)
+        """Share of its torque that the arm may keep: 1 in time, then less, 0 when it must let go."""
+        return float(np.clip(1.0 - (now_s - self._begin_s - TIME_LIMIT_S) / SOFT_S, 0.0, 1.0))

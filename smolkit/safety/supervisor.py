@@ -73,6 +73,7 @@ class Supervisor:
         self._clip_reasons: tuple[str, ...] = ()
         self._told: set[str] = set()               # trips since the torque came on
         self._unanswered = 0
+        self._observed_s: float | None = None
         self._moments = dict.fromkeys(("command", "beat", "answer", "state", "tick", "look"), self.clock.now_s())
         if isinstance(self.clock, SteppedClock):
             self.clock.on_advance(self.tick)
@@ -126,7 +127,9 @@ class Supervisor:
             self._policy = observed_s is not None
             if self._policy and now_s - observed_s > self._limits.action_age_s:
                 self._trip(Trip("stale action", f"a picture {now_s - observed_s:.2f} s old", now_s))
-            self._react(self._monitor.frames(frames or {}, now_s))
+            if observed_s is None or observed_s != self._observed_s:   # several goals may come of one picture
+                self._react(self._monitor.frames(frames or {}, now_s))
+            self._observed_s = observed_s
             if self.stopped_by is not None:
                 raise self._refusal()
             return self._send(goal_deg)
@@ -218,7 +221,7 @@ class Supervisor:
             parks = self.stopped_by.stop.reaction is Reaction.PARK
             if now_s - self._moments["state"] > (HOLD_S if parks else LONGEST_HOLD_S):
                 self._begin_parking("held long enough")
-            elif self._goal_deg is not None:
+            elif self._goal_deg is not None and self.arm.ready:
                 self._move(lambda: self.arm.command(self._goal_deg))
         elif self.state is State.PARKING:
             self._drive_home(now_s)
@@ -242,8 +245,6 @@ class Supervisor:
 
     def _move(self, move: Callable[[], object]) -> None:
         """A move of our own: what goes wrong in it has no caller to tell."""
-        if not self.arm.ready:                     # the driver refuses goals; nothing but letting go helps
-            return
         try:
             with self._answers():
                 move()
@@ -263,11 +264,13 @@ class Supervisor:
 
     def _drive_home(self, now_s: float) -> None:
         parking = self._parking
-        if parking.arrived or parking.late and not parking.strength(now_s):
-            return self._let_go()
-        if parking.late:
-            return self._move(lambda: self.arm.weaken(parking.strength(now_s)))
-        return self._move(lambda: self.arm.command(parking.next_goal(self.arm.latest.pos_deg, now_s)))
+        strength = parking.strength(now_s)
+        if parking.arrived or strength == 0.0:
+            self._let_go()
+        elif strength < 1.0:
+            self._move(lambda: self.arm.weaken(strength))
+        elif self.arm.ready:                       # else the driver refuses goals, and only time will end it
+            self._move(lambda: self.arm.command(parking.next_goal(self.arm.latest.pos_deg, now_s)))
 
     def _let_go(self) -> None:
         try:
