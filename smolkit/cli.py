@@ -111,13 +111,15 @@ class Lines:
 @command
 def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an earlier tour")] = Path("outputs/tour"),
          quick: Annotated[bool, typer.Option(help="seconds of learning: proves the stages, not the policy")] = False,
-         ) -> None:
+         wall_clock: Annotated[bool, typer.Option(help="the trials in wall time, with a guardian (10 minutes more)")
+                               ] = False) -> None:
     """The whole story with no robot: calibrate, record, train, deploy, evaluate, report."""
     from smolkit.tour.run import run_tour
     from smolkit.tour.settings import TourSettings
     from smolkit.tour.settings import quick as quick_settings
     with (Bars() if Console().is_terminal else Lines()) as progress:
-        finished = run_tour(out, quick_settings() if quick else TourSettings(), progress)
+        settings = replace(quick_settings() if quick else TourSettings(), wall_clock=wall_clock)
+        finished = run_tour(out, settings, progress)
     content = finished.summary()
     say(f"\nworked in {content['success_rate']:.0%} of {content['trials']} unseen scenes (95 % interval "
         f"{content['wilson_low']:.0%} to {content['wilson_high']:.0%}), {content['total_seconds'] / 60:.1f} minutes"

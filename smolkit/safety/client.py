@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from smolkit.arm.calibration import Calibration
+from smolkit.arm.find import port_named
 from smolkit.arm.so101 import JointState
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
@@ -55,8 +56,8 @@ class GuardedArm:
     @classmethod
     def start(cls, port: str, calibration: Path, *, profile: str = "beginner", log: Path | None = None,
               found_on: str = "ask", parks: bool = True) -> GuardedArm:
-        """Starts a guardian for a port and becomes its owner; raises what the guardian found wrong."""
-        options = ["--port", port, "--calibration", str(calibration), "--profile", profile, "--found-on", found_on]
+        """Starts a guardian for a port ("usb:SERIAL" finds it) and becomes its owner; raises what it found wrong."""
+        options = ["--port", port_named(port), "--calibration", str(calibration), "--profile", profile, "--found-on", found_on]
         options += (["--log", str(log)] if log else []) + ([] if parks else ["--drops"])
         process = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", *options],
                                    stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -68,7 +69,7 @@ class GuardedArm:
     @classmethod
     def watch(cls, port: str) -> GuardedArm:
         """Looks on, and may stop the arm, without owning it."""
-        return cls(Endpoint.load(session_name(port)), watch=True)
+        return cls(Endpoint.load(session_name(port_named(port))), watch=True)
 
     def __enter__(self) -> GuardedArm:
         return self

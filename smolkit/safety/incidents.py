@@ -87,22 +87,21 @@ def read_incidents(path: Path) -> list[Incident]:
 
 def plot_incidents(entries: list[Incident]) -> Figure:
     """States over time, with the stops marked and named."""
-    from matplotlib import pyplot as plt
-
+    from smolkit.plotting import JOINT_COLORS, figure
     from smolkit.safety.states import State
     levels = {str(state): row for row, state in enumerate(State)}
-    figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    drawing, axis = figure(height=2.6)
     times = [entry.moment_s for entry in entries]
-    axis.step(times, [levels[entry.state] for entry in entries], where="post", color="#444444")
+    axis.step(times, [levels[entry.state] for entry in entries], where="post", color=JOINT_COLORS[0])
     for entry in entries:
         if entry.kind == "stop":
-            axis.plot(entry.moment_s, levels[entry.state], "o", color="#d55e00")
+            axis.plot(entry.moment_s, levels[entry.state], "o", color=JOINT_COLORS[1])
             axis.annotate(entry.code, (entry.moment_s, levels[entry.state]), xytext=(4, 4),
                           textcoords="offset points", fontsize=8)
     axis.set_yticks(list(levels.values()), list(levels))
     stops = sum(entry.kind == "stop" for entry in entries)
     axis.set(xlabel="time (s)", title=f"{stops} stop{'s' * (stops != 1)}, and what the arm did")
-    return figure
+    return drawing
 
 
 def _damaged(path: Path, found: str) -> SmolkitError:
