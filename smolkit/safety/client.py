@@ -57,7 +57,8 @@ class GuardedArm:
     def start(cls, port: str, calibration: Path, *, profile: str = "beginner", log: Path | None = None,
               found_on: str = "ask", parks: bool = True) -> GuardedArm:
         """Starts a guardian for a port ("usb:SERIAL" finds it) and becomes its owner; raises what it found wrong."""
-        options = ["--port", port_named(port), "--calibration", str(calibration), "--profile", profile, "--found-on", found_on]
+        options = ["--port", port_named(port), "--calibration", str(calibration), "--profile", profile,
+                   "--found-on", found_on]
         options += (["--log", str(log)] if log else []) + ([] if parks else ["--drops"])
         process = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", *options],
                                    stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
