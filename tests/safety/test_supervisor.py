@@ -280,6 +280,13 @@ def test_an_overloaded_servo_stops_the_arm(desk: Desk):
     assert desk.state is State.HOLD and "shoulder_lift" in desk.guarded.stopped_by.found
 
 
+@pytest.mark.fault(9)
+def test_a_gripper_that_holds_something_may_overload(desk: Desk):
+    with fault("error_flag", desk.bench, servo=6, bits=32):
+        desk.run(0.3)
+    assert desk.state is State.RUNNING
+
+
 @pytest.mark.fault(7)
 def test_a_supply_that_sags_stops_the_arm(desk: Desk):
     desk.run(0.3)
