@@ -70,7 +70,13 @@ def running() -> tuple[Endpoint, ...]:
 
 
 def _folders() -> Iterator[Path]:
-    """Where session files may lie, best first: a service and a terminal often disagree about the first."""
+    """Where session files may lie, best first: a service and a terminal often disagree about the first.
+
+    SMOLKIT_SESSIONS names the only one, so that a test that stops all arms stops none of a real bench's.
+    """
+    if alone := os.environ.get("SMOLKIT_SESSIONS"):
+        yield Path(alone)
+        return
     if os.name == "nt":
         yield Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "smolkit"
         return

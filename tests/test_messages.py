@@ -28,6 +28,7 @@ GOOD = {"id": 1, "from": b"me", "told": False, "until_s": 0.0, "body": {}}
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMOLKIT_SESSIONS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
 

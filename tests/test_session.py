@@ -33,6 +33,7 @@ time.sleep(60)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("SMOLKIT_SESSIONS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     return tmp_path / "smolkit"
@@ -81,6 +82,7 @@ def test_somebody_elses_folder_is_refused(folder):
 
 @POSIX
 def test_without_a_runtime_folder_each_user_has_one_among_the_temporary(monkeypatch, tmp_path):
+    monkeypatch.delenv("SMOLKIT_SESSIONS", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
     assert list(session._folders())[-1] == tmp_path / f"smolkit-{os.getuid()}"
@@ -89,6 +91,7 @@ def test_without_a_runtime_folder_each_user_has_one_among_the_temporary(monkeypa
 @POSIX
 def test_a_server_is_found_whoever_set_the_runtime_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("SMOLKIT_SESSIONS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "not there"))
     with Claim("a service's arm") as claim:
         endpoint = claim.publish(ADDRESS)
