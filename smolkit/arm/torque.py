@@ -148,7 +148,7 @@ def release(bus: Bus, ids: tuple[int, ...]) -> None:
     trouble: dict[int, str] = {}
     for _ in range(TRIES):
         try:
-            trouble = _release_once(bus, ids)
+            trouble = _release_once(bus, tuple(trouble) or ids)
         except KeyboardInterrupt as error:
             interrupt, trouble = error, dict.fromkeys(ids, "not asked (interrupted), perhaps on")
         if not trouble:

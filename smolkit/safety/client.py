@@ -109,12 +109,14 @@ class GuardedArm:
 
     def hold(self, reason: str = "stop") -> None:
         """A stop: the arm stands and refuses goals. A second one lets go."""
-        self._ask("hold", reason=reason)
+        self._client.tell({"do": "hold", "reason": reason})    # does not wait behind another question
+        time.sleep(BEAT_S / 4)
+        self._ask("state")
 
     def park(self) -> None:
         """Slowly to the rest pose, then torque off; returns when it is off."""
         self._ask("park")
-        self._wait_for_parking()
+        self._wait_for_parking(State.PARKING)
 
     def release(self) -> None:
         """Torque off now, verified; a raised arm falls."""
@@ -131,7 +133,7 @@ class GuardedArm:
         try:
             if self._beating.is_alive():
                 self._ask("bye")
-                self._wait_for_parking()
+                self._wait_for_parking(State.PARKING, State.HOLD)
         except KeyboardInterrupt:
             self.release()
             raise
@@ -142,11 +144,11 @@ class GuardedArm:
             self._process.wait(PARK_S)
             self._process.stdout.close()
 
-    def _wait_for_parking(self) -> None:
+    def _wait_for_parking(self, *on_the_way: State) -> None:
         end_s = time.monotonic() + PARK_S
         while time.monotonic() < end_s:
             try:
-                if self.state is not State.PARKING:
+                if self.state not in on_the_way:
                     return
             except SmolkitError as error:
                 if error.code == "SK814" and not self._client.endpoint.alive:
@@ -165,12 +167,23 @@ class GuardedArm:
 
 
 def stop_all(reason: str = "smolkit stop") -> list[str]:
-    """Stops every arm of this user, whoever moves it; the sessions' names with what each arm does then."""
-    found = []
-    for endpoint in guardians():
-        with Client(endpoint) as client:
-            found.append(f"{endpoint.name}: {client.ask({'do': 'hold', 'reason': reason})['state']}")
-    return found
+    """Stops every arm of this user, whoever moves it; the sessions' names with what each arm does then.
+
+    All are told before any is asked: one that hangs must not keep the others from stopping.
+    """
+    clients = [Client(endpoint, timeout_s=1.0) for endpoint in guardians()]
+    for client in clients:
+        client.tell({"do": "hold", "reason": reason})
+    time.sleep(BEAT_S)
+    return [f"{client.endpoint.name}: {_state_of(client)}" for client in clients]
+
+
+def _state_of(client: Client) -> str:
+    try:
+        with client:
+            return client.ask({"do": "state"})["state"]
+    except SmolkitError as error:
+        return f"{error.code} {error.found}"
 
 
 def _first_line(process: subprocess.Popen) -> dict[str, Any]:

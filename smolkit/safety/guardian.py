@@ -40,6 +40,7 @@ LINGER_S = 10.0                    # an arm that nobody owns, limp, is left afte
 PREFIX = "arm "
 # Emulated servos are a process that waits for its turn on a busy computer; real ones answer in 0.5 ms.
 EMULATED, PATIENT = ("/dev/pts/", "socket://"), {"latency_s": 0.3, "budget_s": 0.6}
+STOPPING = ("hold", "release", "park")
 FOUND_ON = ("ask", "park", "release")
 
 
@@ -72,6 +73,7 @@ class Guardian:
         self._owner, self._owner_pid, self._owner_s = b"", 0, 0.0
         self._alone_since_s = clock.now_s()
         self._leaving = False
+        self._signals = self._signals_done = 0
         clock.meanwhile = self.serve_until
 
     def serve(self) -> None:
@@ -84,10 +86,18 @@ class Guardian:
         while (left_s := moment_s - self.clock.now_s()) > 0:
             for request in self.server.poll(left_s):
                 request.reply(self._answer(request))
+        for request in self.server.poll(0):        # a slow answer must not make the signs of life behind it look late
+            request.reply(self._answer(request))
+        while self._signals_done < self._signals:
+            self._signals_done += 1
+            self._end_by_signal()
         self.supervisor.tick()
 
     def leave(self, *_: object) -> None:
-        """Parks and ends; called twice, lets go at once. (SIGTERM, SIGINT)"""
+        """Parks and ends; called twice, lets go at once. (SIGTERM, SIGINT: only noted here, in mid-transaction)"""
+        self._signals += 1
+
+    def _end_by_signal(self) -> None:
         if self._leaving:
             return self.supervisor.release()
         self._leaving = True
@@ -104,12 +114,12 @@ class Guardian:
     def _answer(self, request: Request) -> dict[str, Any]:
         """The answer, or the error that the client raises; a mistake in a message ends no guardian."""
         try:
-            if self.clock.now_s() > request.until_s:
+            if self.clock.now_s() > request.until_s and request.body.get("do") not in STOPPING:
                 return {}                          # nobody waits for it, and a goal would be a stale one
             return self._do(str(request.body.get("do")), request)
         except SmolkitError as error:
             return error_body(error)
-        except (TypeError, ValueError, KeyError) as error:
+        except Exception as error:                 # nothing that comes in a message may end the arm's guardian
             return error_body(SmolkitError("SK330", "a request that the guardian knows", f"{request.body}: {error}",
                                            "client and guardian are of different versions",
                                            "close the kit, wait ten seconds, open it again"))
@@ -138,6 +148,9 @@ class Guardian:
     def _hello(self, request: Request) -> dict[str, Any]:
         """Makes the first who asks the owner; "watch" looks on without owning."""
         if not request.body.get("watch"):
+            if self._leaving:
+                raise SmolkitError("SK334", "a guardian that stays", "it parks the arm and ends",
+                                   "the kit that owned it was closed a moment ago", "wait some seconds, then try again")
             if self._owner not in (b"", request.sender) and self.clock.now_s() - self._owner_s < OWNER_GONE_S:
                 raise self._foreign()
             self._owner, self._owner_pid, self._owner_s = request.sender, int(request.body["pid"]), self.clock.now_s()
@@ -156,6 +169,8 @@ class Guardian:
 
     def _bye(self) -> None:
         self._owner, self._leaving = b"", True
+        if self.supervisor.state is State.HOLD:
+            return                                 # somebody stopped it: it stands, and silence parks it in two seconds
         if self.supervisor.parks:
             self.supervisor.park()
         else:
@@ -232,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(name, guardian.leave)
     _tell({"ready": guardian.server.endpoint.name})
     try:
-        guardian.serve()
+        _serve_whatever_happens(guardian)
         guardian.supervisor.close(park=False)
     except SmolkitError as error:                  # the wire is gone: the log keeps what there is to say
         guardian.supervisor.log.write(guardian.clock.now_s(), "warning", State.LOST, error.code, error.found)
@@ -240,6 +255,17 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         guardian.server.close()
     return 0
+
+
+def _serve_whatever_happens(guardian: Guardian) -> None:
+    """A fault of our own holds the arm; the second one ends in torque off, by `close`."""
+    try:
+        guardian.serve()
+    except Exception as error:
+        guarded = guardian.supervisor
+        guarded.log.write(guardian.clock.now_s(), "warning", guarded.state, "SK330", repr(error))
+        guarded.hold("a fault in the guardian")
+        guardian.serve()
 
 
 def _tell(body: dict[str, Any]) -> None:

@@ -46,8 +46,6 @@ class IncidentLog:
         self.path = path
         self.entries: deque[Incident] = deque(maxlen=KEPT)
         self.lost = 0              # lines that could not be written
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, moment_s: float, kind: str, state: str, code: str, words: str) -> None:
         """One incident, to memory and file."""
@@ -56,6 +54,7 @@ class IncidentLog:
         if self.path is None:
             return
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(incident), ensure_ascii=False) + "\n")
         except OSError:

@@ -44,6 +44,8 @@ HOLD_S = 2.0                       # PARK holds so long first: time to see what 
 LONGEST_HOLD_S = 60.0              # then a HOLD parks: standing heats the servos
 IDLE_S = 300.0
 HOT_SPEED = 0.5
+RETRY_S = 1.0
+CLOCKS_S = 0.05                    # a picture from the future has its time from another clock
 KEPT_DEG = 3.0                     # a goal nearer than this to the arm is where it stands
 COMM_CODES = ("SK101", "SK104", "SK106")
 FAULTS_OF_COMMAND = {"SK302": "unusable actions", "SK137": "restarted", "SK139": "second program"}
@@ -73,6 +75,8 @@ class Supervisor:
         self._clip_reasons: tuple[str, ...] = ()
         self._told: set[str] = set()               # trips since the torque came on
         self._unanswered = 0
+        self._asked = False                        # somebody pressed stop since the torque came on, or since it parks
+        self._owed = False                         # a release that not all servos confirmed
         self._observed_s: float | None = None
         self._moments = dict.fromkeys(("command", "beat", "answer", "state", "tick", "look"), self.clock.now_s())
         if isinstance(self.clock, SteppedClock):
@@ -97,14 +101,22 @@ class Supervisor:
             self._mark("beat")
             if self.stopped_by is not None and not rearm:
                 raise self._refusal()
-            if self.state in (State.RUNNING, State.ARMED):
+            if self.state in (State.RUNNING, State.ARMED) and self.arm.ready:
                 return self.rest()
-            self._arming = True
+            self._arming, self._asked = True, False
         try:
             self.arm.energize()
-        finally:
-            self._arming = False
+        except BaseException:
+            with self._lock:
+                self._arming = False
+                if not self.arm.energized:
+                    self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
+            raise
         with self._lock:
+            self._arming = False
+            if self._asked:                        # pressed meanwhile: it stood before, and goes on standing
+                self._hold_here()
+                raise self._refusal()
             self.stopped_by, self._goal_deg, self._parking = None, None, None
             self._told.clear()
             self._monitor.reset()
@@ -125,8 +137,9 @@ class Supervisor:
                 raise self._refusal()
             now_s = self.clock.now_s()
             self._policy = observed_s is not None
-            if self._policy and now_s - observed_s > self._limits.action_age_s:
-                self._trip(Trip("stale action", f"a picture {now_s - observed_s:.2f} s old", now_s))
+            if self._policy and not -CLOCKS_S <= now_s - observed_s <= self._limits.action_age_s:
+                age = f"{now_s - observed_s:.2f} s old" if now_s >= observed_s else "of another clock"
+                self._trip(Trip("stale action", f"a picture {age}", now_s))
             if observed_s is None or observed_s != self._observed_s:   # several goals may come of one picture
                 self._react(self._monitor.frames(frames or {}, now_s))
             self._observed_s = observed_s
@@ -147,16 +160,28 @@ class Supervisor:
                 self._become(State.ARMED, "resting")
 
     def hold(self, reason: str) -> None:
-        """A stop: the arm stands where it is and refuses goals. A second one lets go."""
+        """A stop: the arm stands where it is and refuses goals. A second one lets go.
+
+        It stops a parking arm, too, and one whose torque is growing: that one lets go, unless it stood before.
+        """
         with self._lock:
-            if self._arming:                       # torque is growing: `energize` sees it and gives up
-                return self.arm.release()
-            twice = self.state is State.HOLD and self.stopped_by.name == "asked"
-            return self._trip(Trip("asked twice" if twice else "asked", reason, self.clock.now_s()))
+            twice = self._asked and self.state in (State.HOLD, State.LOST)
+            trip = Trip("asked twice" if twice else "asked", reason, self.clock.now_s())
+            self.log.write(trip.moment_s, "stop", self.state, trip.stop.code, trip.text())
+            if not (self._arming or self.state.powered or self.state is State.LOST):
+                return                             # limp already
+            self._asked, self.stopped_by = True, trip
+            if twice or self._arming and not self.state.powered:
+                self._let_go()
+            elif not self._arming and self.state is not State.LOST:
+                self._parking = None
+                self._hold_here()
 
     def park(self) -> None:
         """Slowly to the rest pose, then torque off. Returns at once in wall time: look at `state`."""
         with self._lock:
+            if self._arming:                       # nothing to park yet, and nothing shall come on
+                return self.arm.release()
             self._begin_parking("asked to park")
         if isinstance(self.clock, SteppedClock):
             while self.state is State.PARKING:
@@ -171,6 +196,9 @@ class Supervisor:
     def close(self, park: bool | None = None) -> None:
         """Parks (unless told otherwise, or it stands safely), lets go, frees the port."""
         if self.state.powered and (self.parks if park is None else park):
+            while self.state is State.HOLD and self.clock.now_s() - self._moments["state"] < HOLD_S:
+                self.clock.sleep_until(self.clock.now_s() + TICK_S)
+                self.tick()                        # whoever stopped it sees that it stands, before it goes home
             self.park()
             while self.state is State.PARKING:
                 self.clock.sleep_until(self.clock.now_s() + TICK_S)
@@ -189,6 +217,8 @@ class Supervisor:
         with self._lock:
             now_s = self.clock.now_s()
             took_s, self._moments["tick"] = now_s - self._moments["tick"], now_s
+            if self._owed and now_s - self._moments["state"] > RETRY_S:
+                self._let_go()
             if self._arming or not self.state.powered:
                 return
             self._react(self._monitor.cycle(took_s, now_s) if self.state is State.RUNNING else ())
@@ -258,6 +288,7 @@ class Supervisor:
         if not self.state.powered or self.state is State.PARKING:
             return
         self.envelope.reset()
+        self._asked = False
         pos_deg = self.arm.latest.pos_deg if self.arm.latest else self.arm.read().pos_deg
         self._parking = Parking(pos_deg, pos_deg if self._goal_deg is None else self._goal_deg, self.clock.now_s())
         self._become(State.PARKING, why)
@@ -273,11 +304,17 @@ class Supervisor:
             self._move(lambda: self.arm.command(parking.next_goal(self.arm.latest.pos_deg, now_s)))
 
     def _let_go(self) -> None:
+        """Torque off; what did not confirm it is told again every second, or it would hold for ever."""
+        why = "torque off"
         try:
             self.arm.release()
+            self._owed = False
         except SmolkitError as error:
-            self.log.write(self.clock.now_s(), "warning", State.OFF, error.code, error.found)
-        self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
+            if not self._owed:
+                self.log.write(self.clock.now_s(), "warning", State.OFF, error.code, error.found)
+            self._owed, why = True, "told to let go; not all servos confirmed it"
+        self._become(State.OFF if self.stopped_by or self._owed else State.IDLE, why)
+        self._mark("state")
 
     # -- judging -------------------------------------------------------------------------------------------
 
@@ -325,6 +362,7 @@ class Supervisor:
             goal = here if self._goal_deg is None else self._goal_deg
             self._goal_deg = np.where(np.abs(goal - here) <= KEPT_DEG, goal, here)
         self._become(State.HOLD, "standing still")
+        self._mark("state")                        # the time to look begins anew with each reason
 
     @contextmanager
     def _answers(self) -> Iterator[None]:

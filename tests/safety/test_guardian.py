@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,3 +199,56 @@ def test_messages_of_another_session_move_nothing(desk: Desk):
         with Client(forged, timeout_s=0.3) as client, pytest.raises(SmolkitError, match="SK814"):
             client.ask({"do": "release"})
         assert arm.state is State.IDLE
+
+
+@posix
+@pytest.mark.fault(23)
+def test_a_guardian_that_hangs_keeps_no_other_arm_from_stopping(tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    desks = [Desk(tmp_path), Desk(tmp_path / "b")]
+    arms = [desk.start(parks=False) for desk in desks]
+    for arm in arms:
+        arm.energize()
+    os.kill(arms[0].pid, signal.SIGSTOP)
+    said = stop_all()
+    assert any("SK814" in line for line in said) and any(line.endswith(": hold") for line in said)
+    os.kill(arms[0].pid, signal.SIGCONT)
+    wait_for(lambda: all(arm.state is State.HOLD for arm in arms), 3)
+    for arm, desk in zip(arms, desks, strict=True):
+        arm.release()
+        arm.close()
+        desk.bench.close()
+
+
+@pytest.mark.fault(23)
+def test_the_stop_button_of_the_same_notebook_does_not_wait_for_the_torque(desk: Desk):
+    with desk.start(parks=False) as arm:
+        button = threading.Timer(0.3, arm.hold, ["the button"])
+        button.start()
+        with pytest.raises(SmolkitError, match=r"SK136|SK310"):
+            arm.energize()
+        button.join()
+        assert not desk.powered()
+
+
+@posix
+@pytest.mark.fault(23)
+def test_a_guardian_told_to_end_while_torque_grows_switches_nothing_on(desk: Desk):
+    arm = desk.start()
+    threading.Timer(0.3, os.kill, [arm.pid, signal.SIGTERM]).start()
+    with pytest.raises(SmolkitError, match=r"SK136|SK814"):
+        arm.energize()
+    wait_for(lambda: not arm._client.endpoint.alive, 10)
+    assert not desk.powered()
+    with pytest.raises(SmolkitError, match="SK814"):
+        arm.close()                                # nobody is there to say how the arm is
+
+
+def test_no_message_ends_the_guardian(desk: Desk):
+    with desk.start(parks=False) as arm:
+        arm.energize()
+        for body in ({"do": "log", "last": float("inf")}, {"do": "command", "goal_deg": [0] * 6, "frames": [1]},
+                     {"do": "command"}, {"do": None}, {}):
+            with pytest.raises(SmolkitError, match="SK330"):
+                arm._client.ask(body)
+        assert arm.state in (State.ARMED, State.RUNNING)

@@ -365,3 +365,76 @@ def test_play_in_a_joint_is_no_reason_to_stop(desk: Desk):
     with fault("backlash", desk.bench, servo=2, play_deg=4.0):
         desk.run(1.0)
     assert desk.state is State.RUNNING
+
+
+@pytest.mark.fault(23)
+def test_a_stop_stops_a_parking_arm_and_a_second_one_lets_go(desk: Desk):
+    desk.run(1.0, HOME_DEG + np.array([60, 60, -40, 0, 0, 0]))
+    desk.guarded._begin_parking("a test")
+    desk.wait(1.0)
+    desk.guarded.hold("not onto my hand")
+    stood = desk.arm.read().pos_deg
+    desk.wait(1.0)
+    assert desk.state is State.HOLD and np.abs(desk.arm.read().pos_deg - stood)[:5].max() < 3.0
+    desk.guarded.hold("off!")
+    assert desk.state is State.OFF and desk.limp()
+
+
+@pytest.mark.fault(4)
+def test_two_stops_let_go_also_where_something_else_stopped_the_arm(desk: Desk):
+    desk.run(0.3)
+    with fault("error_flag", desk.bench, servo=2, bits=32), pytest.raises(SmolkitError, match="SK315"):
+        desk.run(0.2)
+    desk.guarded.hold("let go")
+    assert desk.state is State.HOLD
+    desk.guarded.hold("let go!")
+    assert desk.state is State.OFF and desk.limp()
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("standing", [False, True])
+def test_a_stop_while_torque_grows_latches(desk: Desk, standing: bool):
+    if standing:
+        desk.guarded.hold("first")
+    else:
+        desk.guarded.release()
+    presses = iter([True])
+    desk.clock.on_advance(lambda _: desk.guarded._arming and next(presses, False) and desk.guarded.hold("the teacher"))
+    with pytest.raises(SmolkitError, match=r"SK136|SK310"):
+        desk.guarded.energize(rearm=True)
+    assert desk.limp() is not standing, "a raised arm that stood goes on standing"
+    assert desk.state is (State.HOLD if standing else State.OFF)
+    with pytest.raises(SmolkitError, match="SK310"):
+        desk.guarded.energize()
+
+
+@pytest.mark.fault(31)
+def test_servos_that_did_not_hear_are_told_again_until_they_do(desk: Desk):
+    with fault("chain_break", desk.bench, at=4):
+        desk.guarded.hold("one")
+        desk.guarded.hold("two")
+        assert desk.state is State.OFF and not desk.limp()
+        assert "not all servos confirmed" in desk.guarded.log.text()
+    desk.wait(3.0)
+    assert desk.limp()
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("moment", [1.7e9, float("nan")])
+def test_a_picture_of_another_clock_is_no_fresh_picture(desk: Desk, moment: float):
+    with pytest.raises(SmolkitError, match="SK312"):
+        desk.guarded.command(HOME_DEG, observed_s=moment)
+
+
+@pytest.mark.fault(22)
+def test_a_standing_arm_whose_client_dies_stands_two_more_seconds():
+    desk = Desk(heartbeat=True)
+    desk.guarded.energize()
+    desk.guarded.hold("the teacher")
+    for _ in range(50):
+        desk.wait(0.1)
+        desk.guarded.beat()
+    desk.wait(1.5)
+    assert desk.state is State.HOLD
+    desk.wait(1.5)
+    assert desk.state is State.PARKING
