@@ -31,8 +31,10 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows can neither freeze n
 # A notebook in miniature: owns the arm and moves it for ever, or hangs.
 NOTEBOOK = """
 import sys, time
+from contextlib import suppress
 from pathlib import Path
 import numpy as np
+from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm
 port, calibration, log, policy, then = sys.argv[1:]
 arm = GuardedArm.start(port, Path(calibration), profile="standard", log=Path(log))
@@ -41,7 +43,8 @@ print("moving", flush=True)
 begin_s = time.monotonic()
 while then != "loops" or time.monotonic() < begin_s + 0.5:
     seen_s = time.monotonic() if policy == "policy" else None
-    arm.command(np.array([20 * np.sin(time.monotonic()), -30, 45, 50, 0, 30]), observed_s=seen_s)
+    with suppress(SmolkitError):                   # on a busy computer the arm may have been stopped already
+        arm.command(np.array([20 * np.sin(time.monotonic()), -30, 45, 50, 0, 30]), observed_s=seen_s)
     time.sleep(0.03)
 print("looping", flush=True)
 while True:
@@ -100,8 +103,7 @@ def test_an_arm_is_moved_parked_and_let_go_and_the_port_is_free_again(desk: Desk
         arm.energize()
         start = arm.read().pos_deg
         for k in range(60):
-            arm.command(start + np.array([k / 6, 0, 0, 0, 0, 0]), observed_s=time.monotonic(),
-                        frames={"front": str(k)})
+            arm.command(start + np.array([k / 6, 0, 0, 0, 0, 0]), frames={"front": str(k)})
             time.sleep(0.02)
         arm.rest()
         assert abs(arm.read().pos_deg[0] - start[0] - 10) < 3
