@@ -26,8 +26,10 @@ from smolkit.data.writer import DatasetWriter
 from smolkit.evaluation.parallel import ordered_map
 from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
+from smolkit.report import SmolkitError
+from smolkit.safety.states import State
 from smolkit.sim.tasks import task_named
-from smolkit.teleop.loop import Decision, Pace, run_episode
+from smolkit.teleop.loop import Decision, Pace, Step, run_episode
 from smolkit.teleop.scripted import PRIVILEGED_NAMES, ScriptedActor, privileged_truth
 from smolkit.tour.settings import TourSettings
 
@@ -55,9 +57,9 @@ def demonstrate(seed: int, settings: TourSettings, calibration: Calibration) -> 
             truths.append(privileged_truth(kit.bench))
             return expert(observation)
 
-        steps = list(run_episode(kit, actor, settings.trial_seconds, PACE, finished=kit.bench.success))
+        steps = until_stopped(kit, run_episode(kit, actor, settings.trial_seconds, PACE, finished=kit.bench.success))
         return Demonstration(tuple(step.observation for step in steps),
-                             np.stack([step.action_deg for step in steps]), np.stack(truths),
+                             np.array([step.action_deg for step in steps]), np.array(truths[:len(steps)]),
                              trial_of(kit, settings.task, seed, len(steps)))
 
 
@@ -83,11 +85,22 @@ def record(root: Path, settings: TourSettings, calibration: Calibration) -> Iter
             attempts.close()
 
 
+def until_stopped(kit: Kit, episode: Iterator[Step]) -> list[Step]:
+    """The steps of an episode; one in which the guard stopped the arm ends there, and has failed."""
+    steps: list[Step] = []
+    try:
+        steps.extend(episode)
+    except SmolkitError:
+        if kit.arm.state is not State.HOLD:
+            raise
+    return steps
+
+
 def trial_of(kit: Kit, task: str, seed: int, steps: int) -> Trial:
     """What there is to say about the episode that a kit just went through."""
     x_m, y_m, _ = task_named(task).sample(np.random.default_rng(seed)).cubes[0].xyz_m
-    return Trial(seed, kit.bench.success(), round(steps / PACE.policy_hz, 3), (x_m, y_m),
-                 round(kit.arm.limited_share, 4))
+    success = kit.bench.success() and kit.arm.state is not State.HOLD
+    return Trial(seed, success, round(steps / PACE.policy_hz, 3), (x_m, y_m), round(kit.arm.limited_share, 4))
 
 
 def open_kit(seed: int, settings: TourSettings, calibration: Calibration, wall_clock: bool = False) -> Kit:

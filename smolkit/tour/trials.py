@@ -18,11 +18,9 @@ from smolkit.deploy.actor import ChunkActor
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.trials import Trial
 from smolkit.kit import FRONT_AND_WRIST, Kit
-from smolkit.report import SmolkitError
-from smolkit.safety.states import State
 from smolkit.smolvla.checkpoint import load_checkpoint
 from smolkit.teleop.loop import Step, run_episode
-from smolkit.tour.demos import PACE, open_kit, trial_of
+from smolkit.tour.demos import PACE, open_kit, trial_of, until_stopped
 from smolkit.tour.settings import TourSettings
 
 FILM_PX = 240
@@ -71,13 +69,7 @@ def _attempt(kit: Kit, job: Job, seed: int, watch: Callable[[], None] = lambda: 
         watch()
         return kit.bench.success()
 
-    steps: list[Step] = []
-    try:
-        steps.extend(run_episode(kit, actor, job.settings.trial_seconds, PACE, finished))
-    except SmolkitError:
-        if kit.arm.state is not State.HOLD:    # an arm that was stopped has failed its trial; all else is an error
-            raise
-    return steps
+    return until_stopped(kit, run_episode(kit, actor, job.settings.trial_seconds, PACE, finished))
 
 
 def _side_by_side(kit: Kit) -> np.ndarray:
