@@ -190,8 +190,9 @@ class Supervisor:
     def release(self) -> None:
         """Torque off now, verified; a raised arm falls."""
         with self._lock:
-            self.arm.release()
-            self._become(State.IDLE if self.stopped_by is None else State.OFF, "torque off")
+            failed = self._let_go()
+        if failed is not None:
+            raise failed
 
     def close(self, park: bool | None = None) -> None:
         """Parks (unless told otherwise, or it stands safely), lets go, frees the port."""
@@ -289,6 +290,7 @@ class Supervisor:
             return
         self.envelope.reset()
         self._asked = False
+        self._told.discard("blocked")
         pos_deg = self.arm.latest.pos_deg if self.arm.latest else self.arm.read().pos_deg
         self._parking = Parking(pos_deg, pos_deg if self._goal_deg is None else self._goal_deg, self.clock.now_s())
         self._become(State.PARKING, why)
@@ -301,20 +303,24 @@ class Supervisor:
         elif strength < 1.0:
             self._move(lambda: self.arm.weaken(strength))
         elif self.arm.ready:                       # else the driver refuses goals, and only time will end it
-            self._move(lambda: self.arm.command(parking.next_goal(self.arm.latest.pos_deg, now_s)))
+            self._move(lambda: self._go_on(parking.next_goal(self.arm.latest.pos_deg, now_s)))
 
-    def _let_go(self) -> None:
-        """Torque off; what did not confirm it is told again every second, or it would hold for ever."""
-        why = "torque off"
+    def _go_on(self, goal_deg: np.ndarray) -> None:
+        self._goal_deg = self.arm.command(goal_deg)            # what the monitor compares the arm with
+
+    def _let_go(self) -> SmolkitError | None:
+        """Torque off; what did not confirm it (the error) is told again every second, or it would hold for ever."""
+        why, failed = "torque off", None
         try:
             self.arm.release()
             self._owed = False
         except SmolkitError as error:
             if not self._owed:
                 self.log.write(self.clock.now_s(), "warning", State.OFF, error.code, error.found)
-            self._owed, why = True, "told to let go; not all servos confirmed it"
+            self._owed, why, failed = True, "told to let go; not all servos confirmed it", error
         self._become(State.OFF if self.stopped_by or self._owed else State.IDLE, why)
         self._mark("state")
+        return failed
 
     # -- judging -------------------------------------------------------------------------------------------
 
@@ -342,7 +348,10 @@ class Supervisor:
             self.envelope.slow_down(HOT_SPEED)
         if reaction is Reaction.WARN or not self.state.powered and reaction is not Reaction.LOST:
             return
-        if self.stopped_by is None or STRENGTH[reaction] > STRENGTH[self.stopped_by.stop.reaction]:
+        if self.state is State.PARKING and trip.name == "blocked":
+            self._parking, self.stopped_by = None, trip        # somebody is in the way home: stand, try again later
+            self._hold_here()
+        elif self.stopped_by is None or STRENGTH[reaction] > STRENGTH[self.stopped_by.stop.reaction]:
             self.stopped_by = trip
             self._stop(reaction)
 

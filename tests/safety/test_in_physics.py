@@ -79,7 +79,7 @@ class Rig:
     def energize(self) -> None:
         # Somebody lifts an arm that fell limp; and one low over the table, because goal := present takes over
         # the sag as the new goal each time, so that arming again and again lets the arm creep down.
-        if not self.arm.energized or lowest_solid_m(self.world) < 0.03:
+        if not self.arm.energized or self.world.lowest_solid_m() < 0.03:
             self.arm.release()
             self.servos.hand_pose(to_radians(self.held_deg))
         with self.oracle.rearming():
@@ -103,21 +103,12 @@ class Rig:
             if self.envelope.profile.name == "demonstration":
                 # At 240 deg/s a servo at its torque cap falls behind the others: the links' path is then not
                 # the goals' path, which is what the envelope can promise. A light touch is possible.
-                assert lowest_solid_m(self.world) >= -OVERRUN_M, self.arm.read().pos_deg
+                assert self.world.lowest_solid_m() >= -OVERRUN_M, self.arm.read().pos_deg
                 return
-            assert lowest_solid_m(self.world) >= -SAG_M, self.arm.read().pos_deg        # (d)
+            assert self.world.lowest_solid_m() >= -SAG_M, self.arm.read().pos_deg        # (d)
             assert not any(self.world.touching(link, "table") for link in LINKS[1:])
         else:
             assert not any(self.servos.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)          # (e)
-
-
-def lowest_solid_m(world: World) -> float:
-    """Height of the lowest point of any solid of the moving links."""
-    model, data = world.model, world.data
-    links = [model.body(name).id for name in LINKS[1:]]
-    solid = np.flatnonzero((model.geom_group == 3) & np.isin(model.geom_bodyid, links))
-    up = data.geom_xmat[solid].reshape(-1, 3, 3)[:, 2]                            # (n, 3)
-    return float((data.geom_xpos[solid, 2] - (np.abs(up) * model.geom_size[solid]).sum(1)).min())
 
 
 inside = st.tuples(*(st.floats(lo, hi) for lo, hi in zip(LOWER_DEG, UPPER_DEG, strict=True)))
@@ -181,7 +172,7 @@ def test_a_goal_deep_in_the_table_ends_above_it():
         for _ in range(150):
             rig.send(np.array([0.0, 95.0, 0.0, 60.0, 0.0, 10.0]))
         assert rig.oracle.goals == 150 and rig.envelope.report().by_reason["table"] > 20
-        assert lowest_solid_m(rig.world) < 0.03, "near the table, not stopped far from it"
+        assert rig.world.lowest_solid_m() < 0.03, "near the table, not stopped far from it"
 
 
 @pytest.mark.fault(3)

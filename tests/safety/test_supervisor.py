@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smolkit.arm import registers
-from smolkit.arm.so101 import SO101
-from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
-from smolkit.safety.envelope import Envelope
 from smolkit.safety.faults import fault
-from smolkit.safety.geometry import REST_DEG
 from smolkit.safety.incidents import IncidentLog, plot_incidents, read_incidents
 from smolkit.safety.monitor import Monitor
 from smolkit.safety.states import STOPS, State
-from smolkit.safety.supervisor import Supervisor
-from smolkit.sim.bench import Bench
-
-HOME_DEG = np.array([0.0, -30.0, 45.0, 50.0, 0.0, 30.0])
-PERIOD_S = 1 / 30
-IDS = range(1, 7)
-
-
-class Desk:
-    """A simulated bench whose arm is supervised."""
-
-    def __init__(self, log: IncidentLog | None = None, **options: object):
-        self.clock = SteppedClock()
-        self.bench = Bench("place", 1, self.clock)
-        calibration = self.bench.install(None)
-        self.envelope = Envelope("standard")
-        self.arm = SO101(self.bench.port, calibration, self.envelope, self.clock, ramp_s=0.1)
-        self.guarded = Supervisor(self.arm, self.envelope, log, **options)
-
-    @property
-    def state(self) -> State:
-        return self.guarded.state
-
-    def wait(self, seconds: float) -> None:
-        self.clock.sleep_until(self.clock.now_s() + seconds)
-
-    def run(self, seconds: float, goal_deg: np.ndarray = HOME_DEG, **context: object) -> None:
-        for _ in range(round(seconds / PERIOD_S)):
-            self.guarded.command(goal_deg, **{k: v() if callable(v) else v for k, v in context.items()})
-            self.wait(PERIOD_S)
-
-    def limp(self) -> bool:
-        return not any(self.bench.bus.memory(i).get(registers.TORQUE_ENABLE) for i in IDS)
-
-    def logged(self, kind: str) -> list[str]:
-        return [entry.code for entry in self.guarded.log.entries if entry.kind == kind]
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    made = Desk()
-    made.guarded.energize()
-    yield made
-    with suppress(SmolkitError):                   # a lost arm says so once more
-        made.guarded.close(park=False)
-    made.bench.close()
+from tests.safety.desk import HOME_DEG, IDS, PERIOD_S, Desk
 
 
 def test_the_states_of_an_ordinary_episode(desk: Desk):
@@ -103,49 +52,6 @@ def test_a_stop_holds_the_arm_latches_and_needs_a_rearm(desk: Desk):
     desk.guarded.energize(rearm=True)
     desk.run(0.2)
     assert desk.state is State.RUNNING
-
-
-@pytest.mark.fault(23)
-def test_a_second_stop_lets_go(desk: Desk):
-    desk.guarded.hold("stop")
-    desk.guarded.hold("stop!")
-    assert desk.state is State.OFF and desk.limp()
-
-
-def test_a_hold_that_nobody_ends_parks_in_the_end(desk: Desk):
-    desk.guarded.hold("lunch")
-    desk.wait(100.0)
-    assert desk.state is State.OFF and desk.limp()
-
-
-@pytest.mark.fault(24)
-@pytest.mark.parametrize("start", [HOME_DEG, (60, 40, 20, 30, 90, 60), (-80, 60, -40, 0, 0, 10),
-                                   (0, 30, -20, -40, 0, 0)])
-def test_parking_ends_folded_and_limp_and_never_under_the_table(desk: Desk, start: tuple):
-    desk.guarded.release()
-    desk.bench.bus.hand_pose(np.deg2rad(np.array(start, float) * [1, 1, 1, 1, 1, 1.1] - [0, 0, 0, 0, 0, 10]))
-    desk.guarded.energize()
-    lowest: list[float] = []
-    desk.clock.on_advance(lambda _: lowest.append(desk.bench.world.body_pose("gripper")[0][2]))
-    desk.guarded.park()
-    assert desk.state is State.IDLE and desk.limp()
-    assert min(lowest) > 0.0
-    assert np.abs(desk.arm.read().pos_deg - REST_DEG)[1:4].max() < 8.0
-
-
-@pytest.mark.fault(22)
-def test_silence_of_the_client_holds_then_parks_then_lets_go():
-    desk = Desk(heartbeat=True)
-    desk.guarded.energize()
-    desk.run(0.3)
-    desk.wait(0.6)
-    assert desk.state is State.HOLD and desk.guarded.stopped_by.name == "silence"
-    desk.wait(2.2)
-    assert desk.state is State.PARKING
-    desk.wait(20.0)
-    assert desk.state is State.OFF and desk.limp()
-    with pytest.raises(SmolkitError, match="SK311"):
-        desk.guarded.energize()
 
 
 def test_heartbeats_keep_a_resting_arm_armed():
@@ -368,30 +274,6 @@ def test_play_in_a_joint_is_no_reason_to_stop(desk: Desk):
 
 
 @pytest.mark.fault(23)
-def test_a_stop_stops_a_parking_arm_and_a_second_one_lets_go(desk: Desk):
-    desk.run(1.0, HOME_DEG + np.array([60, 60, -40, 0, 0, 0]))
-    desk.guarded._begin_parking("a test")
-    desk.wait(1.0)
-    desk.guarded.hold("not onto my hand")
-    stood = desk.arm.read().pos_deg
-    desk.wait(1.0)
-    assert desk.state is State.HOLD and np.abs(desk.arm.read().pos_deg - stood)[:5].max() < 3.0
-    desk.guarded.hold("off!")
-    assert desk.state is State.OFF and desk.limp()
-
-
-@pytest.mark.fault(4)
-def test_two_stops_let_go_also_where_something_else_stopped_the_arm(desk: Desk):
-    desk.run(0.3)
-    with fault("error_flag", desk.bench, servo=2, bits=32), pytest.raises(SmolkitError, match="SK315"):
-        desk.run(0.2)
-    desk.guarded.hold("let go")
-    assert desk.state is State.HOLD
-    desk.guarded.hold("let go!")
-    assert desk.state is State.OFF and desk.limp()
-
-
-@pytest.mark.fault(23)
 @pytest.mark.parametrize("standing", [False, True])
 def test_a_stop_while_torque_grows_latches(desk: Desk, standing: bool):
     if standing:
@@ -408,33 +290,8 @@ def test_a_stop_while_torque_grows_latches(desk: Desk, standing: bool):
         desk.guarded.energize()
 
 
-@pytest.mark.fault(31)
-def test_servos_that_did_not_hear_are_told_again_until_they_do(desk: Desk):
-    with fault("chain_break", desk.bench, at=4):
-        desk.guarded.hold("one")
-        desk.guarded.hold("two")
-        assert desk.state is State.OFF and not desk.limp()
-        assert "not all servos confirmed" in desk.guarded.log.text()
-    desk.wait(3.0)
-    assert desk.limp()
-
-
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("moment", [1.7e9, float("nan")])
 def test_a_picture_of_another_clock_is_no_fresh_picture(desk: Desk, moment: float):
     with pytest.raises(SmolkitError, match="SK312"):
         desk.guarded.command(HOME_DEG, observed_s=moment)
-
-
-@pytest.mark.fault(22)
-def test_a_standing_arm_whose_client_dies_stands_two_more_seconds():
-    desk = Desk(heartbeat=True)
-    desk.guarded.energize()
-    desk.guarded.hold("the teacher")
-    for _ in range(50):
-        desk.wait(0.1)
-        desk.guarded.beat()
-    desk.wait(1.5)
-    assert desk.state is State.HOLD
-    desk.wait(1.5)
-    assert desk.state is State.PARKING
