@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from smolkit.report import SmolkitError
-from tests.safety.desk import Desk
+from tests.safety.supervised import Desk
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from smolkit.report import SmolkitError
 from smolkit.safety.faults import fault
 from smolkit.safety.geometry import REST_DEG
 from smolkit.safety.states import State
-from tests.safety.desk import HOME_DEG, Desk
+from tests.safety.supervised import HOME_DEG, Desk
 
 
 @pytest.mark.fault(23)

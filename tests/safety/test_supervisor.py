@@ -13,7 +13,7 @@ from smolkit.safety.faults import fault
 from smolkit.safety.incidents import IncidentLog, plot_incidents, read_incidents
 from smolkit.safety.monitor import Monitor
 from smolkit.safety.states import STOPS, State
-from tests.safety.desk import HOME_DEG, IDS, PERIOD_S, Desk
+from tests.safety.supervised import HOME_DEG, IDS, PERIOD_S, Desk
 
 
 def test_the_states_of_an_ordinary_episode(desk: Desk):

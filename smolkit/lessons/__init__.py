@@ -1,0 +1,1 @@
+"""What the lessons in `notebooks/` stand on: lanes, desks, figures, and checks of exercises."""
