@@ -52,8 +52,10 @@ class ServoBus:
                  assembly_seed: int | None = None, supply_v: float = 5.0,
                  goal_enables_torque: bool = True, sticky_overload: bool = False):
         horn = _horn_offsets(horn_offset_ticks, assembly_seed)
-        self.shafts = Shafts(plant, horn, supply_v, sticky_overload, goal_enables_torque)
-        self.servos, self.protection = self.shafts.servos, self.shafts.protection
+        self._begin(Shafts(plant, horn, supply_v, sticky_overload, goal_enables_torque))
+
+    def _begin(self, shafts: Shafts) -> None:
+        self.shafts, self.servos, self.protection = shafts, shafts.servos, shafts.protection
         self.dead: set[int] = set()
         self.filters: list[LineFilter] = []
         self.lock = threading.RLock()              # wall time: packets and cameras come from two threads
