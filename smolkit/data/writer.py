@@ -125,11 +125,14 @@ class DatasetWriter:
         self._rows.append(row)
         self._tasks.append(task)
 
-    def add(self, observation: Observation, action_deg: np.ndarray) -> None:
-        """One step from an observation and the action (6,) that followed it."""
+    def add(self, observation: Observation, action_deg: np.ndarray, *, task: str = "", **columns: Any) -> None:
+        """One step from an observation and the action (6,) that followed it; `columns` are further features."""
         images = {f"observation.images.{role}": image for role, image in observation.images.items()}
+        moments = {role: observation.pictures_captured_s.get(role, observation.captured_s)
+                   for role in observation.images}
         self.add_frame({"observation.state": observation.state_deg, "action": action_deg,
-                        CAPTURED: observation.captured_s, **images}, observation.task)
+                        CAPTURED: {"state": observation.captured_s, **moments}, **images, **columns},
+                       task or observation.task)
 
     def save_episode(self) -> int:
         """Puts the episode on the disk, complete and synced, and returns its index.

@@ -8,7 +8,6 @@ scene's seed is a column of the dataset, so an interrupted recording knows where
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from smolkit.arm.calibration import Calibration
 from smolkit.cameras.camera import CameraRole, Observation
 from smolkit.data.reader import Dataset
+from smolkit.data.recorder import open_writer
 from smolkit.data.schema import Feature
 from smolkit.data.writer import DatasetWriter
 from smolkit.evaluation.parallel import ordered_map
@@ -116,15 +116,12 @@ def _renderer():
 
 
 def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -> DatasetWriter:
-    if (root / "meta" / "info.json").exists():
-        return DatasetWriter.resume(root)
-    shutil.rmtree(root, ignore_errors=True)    # killed before the header was written: nothing was recorded
     size_px = settings.image_px
     cameras = [CameraRole(name, size_px, size_px, PACE.policy_hz) for name in FRONT_AND_WRIST]
     columns = {SEED_COLUMN: Feature("int64", (1,)),
                TRUTH_COLUMN: Feature("float32", (len(PRIVILEGED_NAMES),), list(PRIVILEGED_NAMES))}
-    return DatasetWriter.create(root, PACE.policy_hz, cameras, features=columns,
-                                calibration=calibration.as_dict(), notes={"profile": settings.profile})
+    return open_writer(root, fps=PACE.policy_hz, cameras=cameras, features=columns, calibration=calibration,
+                       notes={"profile": settings.profile})
 
 
 def _next_seed(root: Path, settings: TourSettings, episodes: int) -> int:
@@ -135,11 +132,6 @@ def _next_seed(root: Path, settings: TourSettings, episodes: int) -> int:
 
 
 def _save(writer: DatasetWriter, seed: int, attempt: Demonstration) -> None:
-    steps = zip(attempt.observations, attempt.actions_deg, attempt.truths_m, strict=True)
-    for seen, action_deg, truth_m in steps:
-        images = {f"observation.images.{role}": image for role, image in seen.images.items()}
-        writer.add_frame({"observation.state": seen.state_deg, "action": action_deg, SEED_COLUMN: seed,
-                          TRUTH_COLUMN: truth_m,
-                          "captured_s": {"state": seen.captured_s, **seen.pictures_captured_s}, **images},
-                         seen.task)
+    for seen, action_deg, truth_m in zip(attempt.observations, attempt.actions_deg, attempt.truths_m, strict=True):
+        writer.add(seen, action_deg, **{SEED_COLUMN: seed, TRUTH_COLUMN: truth_m})
     writer.save_episode()

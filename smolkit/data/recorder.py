@@ -1,0 +1,140 @@
+"""Episodes as a person records them: begin, watch it grow, keep it or throw it away and show it again.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from smolkit.cameras.camera import Observation
+    >>> root = Path(tempfile.mkdtemp()) / "wave"
+    >>> with Recorder(root, fps=10, task="wave") as recorder:
+    ...     for wanted in (False, True):                              # the first one is spoiled, the second kept
+    ...         recorder.begin()
+    ...         for index in range(5):
+    ...             seen = Observation(np.zeros(6), captured_s=index / 10)
+    ...             recorder.add(Step(index, seen, np.ones(6)))
+    ...         kept = recorder.save() if wanted else recorder.discard()
+    >>> recorder.episodes, kept
+    (1, 0)
+
+A folder that holds a dataset is continued, if its arm had the same calibration: two zeros in one dataset teach a
+policy two arms.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from smolkit.arm.calibration import Calibration
+from smolkit.cameras.camera import CameraRole
+from smolkit.data.schema import EXTRA_PATH, INFO_PATH, read_object
+from smolkit.data.writer import DatasetWriter
+from smolkit.report import SmolkitError
+from smolkit.teleop.loop import Step
+
+
+class Recorder:
+    """Begin, add, save or discard; a widget's thread and its buttons may call it at the same time.
+
+    cameras: the roles whose pictures are recorded. calibration: of the arm that is recorded; it travels with
+    the data. notes (JSON) go to meta/smolkit.json. Errors: SK430 begun twice, or without an instruction; SK431
+    the folder's dataset was recorded with another calibration.
+    """
+
+    def __init__(self, root: Path | str, *, fps: int = 10, cameras: Iterable[CameraRole] = (), task: str = "",
+                 calibration: Calibration | None = None, notes: dict[str, Any] | None = None):
+        self.task = task                           # of the next episode
+        self._writer = open_writer(Path(root), fps=fps, cameras=list(cameras), calibration=calibration, notes=notes)
+        self._lock, self._recording = threading.RLock(), False
+
+    @property
+    def root(self) -> Path:
+        return self._writer.root
+
+    @property
+    def recording(self) -> bool:
+        """Between `begin` and `save` or `discard`."""
+        return self._recording
+
+    @property
+    def frames(self) -> int:
+        """Of the running episode."""
+        return self._writer.pending_frames
+
+    @property
+    def episodes(self) -> int:
+        """Saved so far, those of earlier days too."""
+        return self._writer.episodes
+
+    def begin(self, task: str | None = None) -> None:
+        """From now on steps are kept, under this instruction."""
+        with self._lock:
+            self.task = self.task if task is None else task
+            if self._recording or not self.task.strip():
+                raise SmolkitError("SK430", "one episode at a time, with an instruction",
+                                   "one is running" if self._recording else "no instruction",
+                                   "begin was pressed twice, or the text field is empty",
+                                   "save or discard the episode; say in words what is shown")
+            self._recording = True
+
+    def add(self, step: Step) -> None:
+        """One step of the loop; nothing happens while no episode is running."""
+        with self._lock:
+            if self._recording:
+                self._writer.add(step.observation, step.action_deg, task=self.task)
+
+    def save(self) -> int:
+        """The episode is on the disk, complete and synced; its number. Raises as `DatasetWriter.save_episode`."""
+        with self._lock:
+            index = self._writer.save_episode()
+            self._recording = False
+            return index
+
+    def discard(self) -> int:
+        """Drops the episode; how many frames it had."""
+        with self._lock:
+            self._recording = False
+            return self._writer.discard_episode()
+
+    def close(self) -> None:
+        """Ends the recording; an episode that was not saved is dropped."""
+        with self._lock:
+            self._recording = False
+            self._writer.finalize()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_writer(root: Path, *, calibration: Calibration | None = None, **header: Any) -> DatasetWriter:
+    """A new dataset, or the one that lies there, to be continued with the same arm. `header`: see `create`."""
+    if not (root / INFO_PATH).exists():
+        if root.is_dir() and [path.name for path in root.iterdir()] == ["meta"]:
+            shutil.rmtree(root)                    # killed before the header was whole: nothing was recorded
+        return DatasetWriter.create(root, calibration=calibration.as_dict() if calibration else None, **header)
+    writer = DatasetWriter.resume(root)
+    try:
+        _check_arm(root, calibration)
+    except SmolkitError:
+        writer.finalize()
+        raise
+    return writer
+
+
+def recorded_calibration(root: Path) -> Calibration | None:
+    """The calibration of the arm that a dataset was recorded with, where it says so."""
+    found = (read_object(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {}).get("calibration")
+    return Calibration.from_dict(found) if found else None
+
+
+def _check_arm(root: Path, calibration: Calibration | None) -> None:
+    before = recorded_calibration(root)
+    if before is None or calibration is None or before.fingerprint == calibration.fingerprint:
+        return
+    raise SmolkitError("SK431", f"the calibration of the episodes in {root}, fingerprint {before.fingerprint}",
+                       f"fingerprint {calibration.fingerprint}", "the arm was calibrated again, or it is another arm",
+                       "record into a new folder; merge only what was recorded with one calibration")
