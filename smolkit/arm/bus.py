@@ -11,7 +11,9 @@
 
 Requests are built and sent by `scservo_sdk`; replies are read here, because the SDK drops the error
 bytes of a sync read, returns 0 for servos that said nothing, and never checks a reply's length.
-One lock makes a transaction atomic: any number of threads may call. Retries stay within a time budget.
+One lock makes a transaction atomic: any number of threads may call. Retries stay within a time budget; a servo
+that stayed silent through all of them is asked once at a time from then on, until it answers: a broken chain
+must not delay the stop of the servos that still hear.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Bus:
         self._disturbed = False                    # a late reply may still be under way
         self._odd_length = itertools.cycle(ODD_LENGTHS)
         self._last_answer: int | None = None       # id of a servo that is known to be alive
+        self._silent: set[int] = set()             # ids that did not answer when they were asked last
         self._sdk = PacketHandler(0)               # never 1: it byte-swaps every handler in the process
         self.port.baudrate = BAUDRATE
         self.port.openPort()
@@ -201,26 +204,36 @@ class Bus:
         with self._lock:
             give_up_s = time.monotonic() + self.budget_s
             found: dict[int, Reply] = {}
-            junk = b""
-            for attempt in range(self.retries + 1):
+            junk, retries = b"", 0 if self._silent.intersection(ids) else self.retries
+            for attempt in range(retries + 1):
                 if not self._disturbed or self._resynchronise(ids):
                     found, junk = self._try_once(send, ids, count)
+                self._silent.difference_update(found)
                 if len(found) == len(ids):
                     return {servo_id: found[servo_id] for servo_id in ids}
                 if time.monotonic() > give_up_s:
                     break
-                self.retried += attempt < self.retries
-        raise _silent(ids, found) if not junk else _corrupt(ids, found, junk)
+                self.retried += attempt < retries
+            error = _corrupt(ids, found, junk) if junk else _silent(ids, found)
+            if error.code == "SK101":
+                self._silent.update(set(ids).difference(found))
+        raise error
 
     def _try_once(self, send: Callable[[], int], ids: tuple[int, ...],
                   count: int) -> tuple[dict[int, Reply], bytes]:
         self._disturbed = True                     # and stays so if anything interrupts us here
         self._send(send)
-        self.port.setPacketTimeout((OVERHEAD_BYTES + count) * len(ids))
+        self.port.setPacketTimeoutMillis(self.port.tx_time_per_byte * (OVERHEAD_BYTES + count) * len(ids)
+                                         + 1000 * self._patience_s(ids))
         found, junk = self._receive(ids, count)
         self._last_answer = next(iter(found), self._last_answer)
         self._disturbed = len(found) < len(ids)
         return found, junk
+
+    def _patience_s(self, ids: tuple[int, ...]) -> float:
+        """How long to wait for an answer; less where a servo was silent the last time."""
+        latency_s = self.port.latency_s
+        return min(latency_s, max(LATENCY_S, latency_s / 3)) if self._silent.intersection(ids) else latency_s
 
     def _receive(self, ids: tuple[int, ...], count: int) -> tuple[dict[int, Reply], bytes]:
         """Reads until every id has answered with `count` bytes or time is up."""

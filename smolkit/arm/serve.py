@@ -17,6 +17,7 @@ import select
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
@@ -37,6 +38,22 @@ FRAME_GAP_S = 0.02                                 # a packet that stands incomp
 CHUNK_BYTES = 4096
 
 
+@dataclass(frozen=True)
+class WireTime:
+    """What the wire and the servos take for themselves; without it the emulated bus answers at once.
+
+        >>> round(1000 * WireTime().spent_s(packets.ping(1), packets.status(1, 0)), 2)      # ms
+        0.62
+    """
+
+    baudrate: int = 1_000_000
+    return_s: float = 250 * 2e-6                   # Return_Delay_Time as some factories leave it; we set it to 0
+
+    def spent_s(self, request: bytes, reply: bytes) -> float:
+        """From the first bit of the request to the last one of the reply: 10 bits a byte, a pause before each servo."""
+        return (len(request) + len(reply)) * 10 / self.baudrate + len(packets.split(reply)[0]) * self.return_s
+
+
 class Line(Protocol):
     """The far end of a wire: bytes that came within `wait_s`, and a way to answer."""
 
@@ -54,8 +71,8 @@ class Line(Protocol):
 class Server:
     """A thread that moves the plant with the clock and answers packets; `port` is what a driver opens."""
 
-    def __init__(self, bus: ServoBus, line: Line, clock: Clock | None = None):
-        self.bus, self.port = bus, line.name
+    def __init__(self, bus: ServoBus, line: Line, clock: Clock | None = None, wire: WireTime | None = None):
+        self.bus, self.port, self._wire = bus, line.name, wire
         self.error: BaseException | None = None
         self._line, self._clock = line, clock if clock is not None else WallClock()
         self.heard_s = self._clock.now_s()         # when a driver last sent something
@@ -112,6 +129,8 @@ class Server:
             except serial.SerialException:         # the cable is out; the arm lives on
                 self._line.hang_up()
                 return b""
+            if self._wire is not None:
+                time.sleep(self._wire.spent_s(packets.build(packet), reply))
             if reply:
                 self._line.send(reply)
         return rest
@@ -209,9 +228,9 @@ class _TcpLine:
         self._listener.close()
 
 
-def serve_pty(bus: ServoBus, *, clock: Clock | None = None) -> Server:
+def serve_pty(bus: ServoBus, *, clock: Clock | None = None, wire: WireTime | None = None) -> Server:
     """Serves `bus` on a new pseudo terminal (Linux, macOS)."""
-    return Server(bus, _PtyLine(), clock)
+    return Server(bus, _PtyLine(), clock, wire)
 
 
 def serve_tcp(bus: ServoBus, *, host: str = "127.0.0.1", port: int = 0, clock: Clock | None = None) -> Server:

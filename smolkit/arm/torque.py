@@ -151,8 +151,8 @@ def release(bus: Bus, ids: tuple[int, ...]) -> None:
             trouble = _release_once(bus, tuple(trouble) or ids)
         except KeyboardInterrupt as error:
             interrupt, trouble = error, dict.fromkeys(ids, "not asked (interrupted), perhaps on")
-        if not trouble:
-            break
+        if all("SK101" in state for state in trouble.values()):
+            break                                  # told and asked: asking again would keep the others waiting
     if trouble and interrupt is None:
         raise _still_on(trouble)
     if interrupt is not None:
@@ -176,10 +176,12 @@ def _still_on(trouble: Mapping[int, str]) -> SmolkitError:
 
 def _switch_off(bus: Bus, servo_id: int) -> str:
     """'' when the servo says it is off, else what is known."""
-    _attempt(lambda: bus.write(servo_id, registers.TORQUE_ENABLE, 0))
     try:
+        bus.read(servo_id, registers.TORQUE_ENABLE)                # a silent one is not waited for twice
+        _attempt(lambda: bus.write(servo_id, registers.TORQUE_ENABLE, 0))
         return "still on" if bus.read(servo_id, registers.TORQUE_ENABLE) else ""
     except SmolkitError as error:
+        _attempt(lambda: bus.sync_write(registers.TORQUE_ENABLE, {servo_id: 0}))     # perhaps it hears, at least
         return f"silent ({error.code}), perhaps on"
 
 

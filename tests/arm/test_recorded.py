@@ -16,7 +16,7 @@ from smolkit.arm.configure import calibration_differences, servo_fingerprint
 from smolkit.arm.doctor import check_bus
 from smolkit.arm.emulator import connect
 from smolkit.arm.joints import IDS, JOINT_NAMES
-from smolkit.arm.recorded import Recording, RecordedServos
+from smolkit.arm.recorded import RecordedServos, Recording
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
 from tests.paths import REPO

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -14,9 +15,11 @@ import pytest
 from smolkit.arm import fake, registers, torque
 from smolkit.arm.joints import to_radians
 from smolkit.arm.registers import GOAL_POSITION, TORQUE_ENABLE, TORQUE_LIMIT
+from smolkit.arm.serve import WireTime, serve_pty
+from smolkit.arm.so101 import SO101
 from smolkit.report import SmolkitError
 from tests.arm.arms import IDS, POSE, reopened, settle, table, table_is_limp
-from tests.arm.wires import tamper
+from tests.arm.wires import NEEDS_PTY, tamper
 
 # -- torque on ----------------------------------------------------------------------------------------------
 
@@ -447,3 +450,41 @@ def test_a_reader_leaves_the_torque_as_it_found_it():
     reader, _ = reopened(servo_bus, calibration=arm.calibration)
     reader.close()
     assert table(servo_bus, TORQUE_ENABLE) == [1] * 6
+
+
+@NEEDS_PTY
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("dead", [{3, 4, 5, 6}, {2}])
+def test_a_broken_chain_delays_nobody_in_wall_time(dead):
+    """Each silent servo was asked six times, 30 ms each: a stop took 2.4 s to be answered. Now it takes 0.13 s."""
+    servo_bus = fake.servos()
+    calibration = fake.calibrated(servo_bus)
+    with serve_pty(servo_bus, wire=WireTime()) as server:
+        arm = SO101(server.port, calibration, fake.OpenGuard(), ramp_s=0.1)
+        arm.energize()
+        servo_bus.dead |= dead
+        with pytest.raises(SmolkitError, match="SK101"):
+            arm.read()
+        begin_s = time.monotonic()
+        with pytest.raises(SmolkitError, match="SK135"):
+            arm.release()
+        assert time.monotonic() - begin_s < 0.1 + 0.15 * len(dead)
+        assert [servo_bus.memory(i).get(TORQUE_ENABLE) for i in IDS] == [int(i in dead) for i in IDS]
+        servo_bus.dead.clear()
+        arm.release()
+        arm.close()
+
+
+def test_a_servo_that_hears_but_cannot_answer_is_told_by_name():
+    servo_bus = fake.servos()
+    arm = fake.arm(servo_bus=servo_bus)
+    arm.energize()
+    # the broadcast is lost, and nothing of servo 4 comes back
+    servo_bus.filters.append(lambda answer, request: b"" if request[2] == 254 and request[4] == 3 else
+                             answer(request) if request[2] != 4 else bytes(0 * len(answer(request))))
+    with pytest.raises(SmolkitError, match="SK135") as error:
+        arm.release()
+    assert "4 (wrist_flex) silent" in error.value.found
+    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+    servo_bus.filters.clear()
+    arm.close()
