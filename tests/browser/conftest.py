@@ -1,0 +1,53 @@
+"""A JupyterLab for the whole run, and for every test a fresh page and an arm of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.lab import CHROMIUM, FLAGS, WAIT_S, Lab, Notebook
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    pytest.importorskip("jupyterlab")
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def browser():
+    api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM:
+        pytest.skip("no Chromium on the PATH: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callable[..., Notebook]]:
+    """`open_notebook(*cells)` writes them and opens them; a screenshot of the end stays in the temporary folder."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * WAIT_S)
+
+    def opened(*cells: str) -> Notebook:
+        return Notebook(page, lab, lab.write(request.node.name.removeprefix("test_"), *cells))
+
+    yield opened
+    page.screenshot(path=tmp_path / "end.png")
+    page.close()
