@@ -4,9 +4,6 @@
     Exercise 0.1: not attempted yet
     >>> print(check_ticks(lambda ticks, range_min, range_max: (ticks - 2047) * 360 / 4095))
     Exercise 0.1: not yet. For 2047 ticks in a range of 800..3200 you give 0.00 deg, the driver 4.13. Where is zero?
-
-A check says "not attempted yet" while the stub returns None, "pass", or what is wrong. It compares with
-the package's own functions, so it holds no answers to copy.
 """
 
 from __future__ import annotations
@@ -20,29 +17,24 @@ import numpy as np
 from smolkit.arm.calibration import degrees
 from smolkit.cameras.camera import Observation
 from smolkit.evaluation.controls import CONTROLS
+from smolkit.lessons import grammar
+from smolkit.lessons.grammar import Exercise, is_number
 
+TICKS, PREDICT, SWAP = Exercise("0.1"), Exercise("0.2"), Exercise("0.3")
+PREDICTED = ("policy", *sorted(CONTROLS))
 TICK_CASES = ((2047, 800, 3200), (800, 800, 3200), (1500, 736, 3475), (4000, 850, 3063))
 
 
 def check_prediction(prediction: Mapping[str, float | None]) -> str:
     """Exercise 0.2: a success rate (0..1) guessed for the policy and each control, before they run."""
-    guesses = _guesses(prediction)
-    if guesses is None:
-        return _say(2, "not yet. Keep the dictionary as it was, and replace each None by a number")
-    if all(guess is None for guess in guesses.values()):
-        return _say(2, "not attempted yet")
-    wrong = [name for name, guess in guesses.items() if not _is_rate(guess)]
-    if wrong:
-        return _say(2, f"not yet. Between 0 and 1, please, for {', '.join(wrong)}")
-    return _say(2, "pass. Keep it: the report will be compared with it")
+    return grammar.check_prediction(PREDICT, prediction, PREDICTED, 0, 1)
 
 
 def compare_prediction(prediction: Mapping[str, float | None], rates: Mapping[str, float]) -> str:
     """How far the guesses of exercise 0.2 were off, in points."""
-    guesses = _guesses(prediction)
-    if guesses is None or not all(_is_rate(guess) for guess in guesses.values()):
+    if "pass" not in check_prediction(prediction):
         return "No prediction was made, so nothing can surprise you. Exercise 0.2 is a few cells up."
-    off = {name: 100 * abs(guesses[name] - rates[name]) for name in guesses}
+    off = {name: 100 * abs(prediction[name] - rates[name]) for name in PREDICTED}
     worst = max(off, key=off.__getitem__)
     mean = np.mean(list(off.values()))
     return f"Off by {mean:.0f} points on average, most for {worst.replace('_', ' ')}: {off[worst]:.0f}."
@@ -51,37 +43,37 @@ def compare_prediction(prediction: Mapping[str, float | None], rates: Mapping[st
 def check_ticks(ticks_to_deg: Callable[[float, int, int], float | None]) -> str:
     """Exercise 0.1: encoder ticks -> degrees around the middle of the calibrated range."""
     for ticks, low, high in TICK_CASES:
-        given, error = _call(ticks_to_deg, ticks, low, high)
+        given, error = TICKS.call(ticks_to_deg, ticks, low, high)
         if error:
-            return _say(1, error)
+            return error
         if given is None:
-            return _say(1, "not attempted yet")
+            return TICKS.not_attempted
         right = float(degrees(ticks, low, high))
-        if not _is_number(given) or abs(given - right) > 0.01:
-            return _say(1, f"not yet. For {ticks} ticks in a range of {low}..{high} you give {_number(given)} deg, "
-                           f"the driver {right:.2f}. {_hint(given, right, ticks, low, high)}")
-    return _say(1, "pass")
+        if not is_number(given) or abs(given - right) > 0.01:
+            return TICKS.not_yet(f"For {ticks} ticks in a range of {low}..{high} you give {_number(given)} deg, "
+                                 f"the driver {right:.2f}. {_hint(given, right, ticks, low, high)}")
+    return TICKS.passed()
 
 
 def check_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation) -> str:
     """Exercise 0.3: an observation whose front and wrist pictures are exchanged."""
     before = {role: image.copy() for role, image in observation.images.items()}
     handed = deepcopy(observation)
-    given, error = _call(swap_cameras, handed)
+    given, error = SWAP.call(swap_cameras, handed)
     if error:
-        return _say(3, error)
+        return error
     if set(handed.images) != set(before) or any(not np.array_equal(handed.images[r], before[r]) for r in before):
-        return _say(3, "not yet. The observation that was handed in has changed: make a new one")
+        return SWAP.not_yet("The observation that was handed in has changed: make a new one")
     if given is None:
-        return _say(3, "not attempted yet")
+        return SWAP.not_attempted
     if not isinstance(given, Observation) or set(given.images) != set(before):
-        return _say(3, "not yet. Return an Observation with the same two cameras")
+        return SWAP.not_yet("Return an Observation with the same two cameras")
     if not (np.array_equal(given.images["front"], before["wrist"])
             and np.array_equal(given.images["wrist"], before["front"])):
-        return _say(3, "not yet. The wrist's picture belongs under 'front', and the front's under 'wrist'")
+        return SWAP.not_yet("The wrist's picture belongs under 'front', and the front's under 'wrist'")
     if not np.array_equal(given.state_deg, observation.state_deg) or given.task != observation.task:
-        return _say(3, "not yet. Joints and instruction must stay as they were")
-    return _say(3, "pass")
+        return SWAP.not_yet("Joints and instruction must stay as they were")
+    return SWAP.passed()
 
 
 def compare_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation,
@@ -93,22 +85,8 @@ def compare_swap(swap_cameras: Callable[[Observation], Observation | None], obse
     return f"At the end of the chunk the two plans are {apart_deg:.0f} deg apart, and no error was raised."
 
 
-def _guesses(prediction: Any) -> dict[str, Any] | None:
-    if not isinstance(prediction, Mapping):
-        return None
-    return {name: prediction.get(name) for name in ("policy", *sorted(CONTROLS))}
-
-
-def _call(function: Callable, *arguments: Any) -> tuple[Any, str]:
-    """(result, ""), or (None, what went wrong): a learner's mistake must not end the notebook."""
-    try:
-        return function(*arguments), ""
-    except Exception as error:             # anything a learner can write
-        return None, f"not yet. Your function raised {type(error).__name__}: {error}"
-
-
 def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
-    if not _is_number(given):
+    if not is_number(given):
         return "Return a number."
     if abs(given - np.deg2rad(right)) < 1e-3:
         return "Those are radians."
@@ -120,16 +98,4 @@ def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.2f}" if _is_number(value) else repr(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _is_rate(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-def _say(number: int, verdict: str) -> str:
-    return f"Exercise 0.{number}: {verdict}"
+    return f"{value:.2f}" if is_number(value) else repr(value)
