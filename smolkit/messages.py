@@ -101,6 +101,7 @@ class Request:
     body: dict[str, Any]
     sender: bytes                                  # of the client, the same in all it asks and tells
     told: bool
+    sent_s: float                                  # when: a receiver that was frozen meets old messages
     until_s: float                                 # after this moment the asker has given up waiting
     _send: Callable[[dict[str, Any]], None] = field(repr=False)
 
@@ -140,12 +141,13 @@ class Server:
 
     def _accept(self, sender: bytes, message: dict[str, Any]) -> Request:
         number, client, told = message["id"], message.get("from"), message.get("told")
-        if not isinstance(client, bytes) or type(told) is not bool or not isinstance(message.get("until_s"), float):
+        moments = message.get("sent_s"), message.get("until_s")
+        if not isinstance(client, bytes) or type(told) is not bool or not all(isinstance(m, float) for m in moments):
             raise ValueError("not from one of our clients")
         if number <= self._newest.get((client, told), 0):
             raise ValueError("a message that was here before")
         self._newest[client, told] = number
-        return Request(message["body"], client, told, message["until_s"],
+        return Request(message["body"], client, told, *moments,
                        lambda body: self._answer(sender, number, body))
 
     def _answer(self, sender: bytes, number: int, body: dict[str, Any]) -> None:
@@ -206,7 +208,8 @@ class Client:
 
     def _send(self, line: zmq.Socket, body: dict[str, Any], until_s: float, told: bool) -> int:
         number = next(self._numbers)
-        message = {"id": number, "from": self._me, "told": told, "until_s": until_s, "body": body}
+        message = {"id": number, "from": self._me, "told": told, "sent_s": time.monotonic(), "until_s": until_s,
+                   "body": body}
         line.send_multipart(_seal(self._secret, TO_SERVER, message, REQUEST_BYTES), zmq.NOBLOCK)
         return number
 

@@ -23,7 +23,7 @@ from smolkit.messages import ANSWER_BYTES, DTYPES, REQUEST_BYTES, TO_CLIENT, TO_
 from smolkit.report import SmolkitError
 
 SECRET = bytes(32)
-GOOD = {"id": 1, "from": b"me", "told": False, "until_s": 0.0, "body": {}}
+GOOD = {"id": 1, "from": b"me", "told": False, "sent_s": 0.0, "until_s": 0.0, "body": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +149,7 @@ def test_a_request_tells_who_asks_and_until_when(server):
         client.tell({"beat": 1})
         asked, told = sorted(polled(server, accepted=2), key=lambda request: request.told)
     assert begin_s < asked.until_s < begin_s + 5 and told.until_s == math.inf
+    assert begin_s <= asked.sent_s <= told.sent_s <= time.monotonic()
     assert asked.sender == told.sender and told.body == {"beat": 1}
     told.reply({"nobody": "waits"})
 
@@ -236,7 +237,8 @@ def test_an_answer_is_no_question(server, raw):
     b"", b"\xc1", msgpack.packb(7), msgpack.packb([GOOD]), msgpack.packb(GOOD) + b"x", b"\xdf\xff\xff\xff\xff",
     b"\x91" * 5000, msgpack.packb({**GOOD, "body": msgpack.ExtType(0, b"\x01\xff\xff\xff\x7f")}),
     msgpack.packb({**GOOD, "body": 3}), msgpack.packb({**GOOD, "id": True}), msgpack.packb({**GOOD, "from": 1}),
-    msgpack.packb({**GOOD, "told": None}), msgpack.packb({**GOOD, "until_s": "never"}), msgpack.packb({1: 2})])
+    msgpack.packb({**GOOD, "told": None}), msgpack.packb({**GOOD, "until_s": "never"}),
+    msgpack.packb({**GOOD, "sent_s": None}), msgpack.packb({1: 2})])
 def test_signed_nonsense_is_dropped_too(server, raw, payload):
     raw.send_multipart(signed(server, payload))
     polled(server, rejected=1)

@@ -72,6 +72,20 @@ class GuardedArm:
         """Looks on, and may stop the arm, without owning it."""
         return cls(Endpoint.load(session_name(port_named(port))), watch=True)
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the guardian listens; its name tells the arms of a computer apart."""
+        return self._client.endpoint
+
+    @property
+    def closed(self) -> bool:
+        """Was `close` called, and did it end?"""
+        return self._ended.is_set()
+
+    def watcher(self) -> GuardedArm:
+        """A line of its own to the same guardian: a stop there waits behind no question of this one."""
+        return GuardedArm(self._client.endpoint, watch=True)
+
     def __enter__(self) -> GuardedArm:
         return self
 
@@ -83,6 +97,11 @@ class GuardedArm:
         """What the arm does now."""
         self._ask("state")
         return self._state
+
+    @property
+    def why(self) -> str:
+        """What stopped the arm, and what to do; "" where nothing did."""
+        return self._ask("state")["why"]
 
     def read(self) -> JointState:
         """All joints, now."""
@@ -107,9 +126,9 @@ class GuardedArm:
         """The episode is over: the arm stands."""
         self._ask("rest")
 
-    def hold(self, reason: str = "stop") -> None:
-        """A stop: the arm stands and refuses goals. A second one lets go."""
-        self._client.tell({"do": "hold", "reason": reason})    # does not wait behind another question
+    def hold(self, reason: str = "stop", lets_go: bool = True) -> None:
+        """A stop: the arm stands and refuses goals. A second one lets go, unless told never to."""
+        self._client.tell({"do": "hold", "reason": reason, "lets_go": lets_go})    # waits behind no other question
         time.sleep(BEAT_S / 4)
         self._ask("state")
 

@@ -31,6 +31,7 @@ from smolkit.session import Endpoint, running
 
 from .envelope import Envelope, calibrated_range
 from .incidents import IncidentLog
+from .monitor import LIMITS
 from .states import State
 from .supervisor import Supervisor
 
@@ -40,7 +41,7 @@ LINGER_S = 10.0                    # an arm that nobody owns, limp, is left afte
 PREFIX = "arm "
 # Emulated servos are a process that waits for its turn on a busy computer; real ones answer in 0.5 ms.
 EMULATED, PATIENT = ("/dev/pts/", "socket://"), {"latency_s": 0.3, "budget_s": 0.6}
-STOPPING = ("hold", "release", "park")
+STOPPING, MOVING = ("hold", "release", "park"), ("energize", "command")
 FOUND_ON = ("ask", "park", "release")
 
 
@@ -115,7 +116,7 @@ class Guardian:
         """The answer, or the error that the client raises; a mistake in a message ends no guardian."""
         try:
             if self.clock.now_s() > request.until_s and request.body.get("do") not in STOPPING:
-                return {}                          # nobody waits for it, and a goal would be a stale one
+                return {}                          # nobody waits for it
             return self._do(str(request.body.get("do")), request)
         except SmolkitError as error:
             return error_body(error)
@@ -127,19 +128,20 @@ class Guardian:
     def _do(self, what: str, request: Request) -> dict[str, Any]:
         guarded, body = self.supervisor, request.body
         anybody: Mapping[str, Callable[[], object]] = {
-            "hello": lambda: self._hello(request), "state": lambda: None,
+            "hello": lambda: self._hello(request), "state": lambda: {"why": guarded.why},
             "read": lambda: {"read": state_body(guarded.read())},
             "limited": lambda: {"limited": guarded.limited_share},
             "log": lambda: {"log": guarded.log.text(int(body.get("last", 50)))},
-            "hold": lambda: guarded.hold(str(body.get("reason", "stop"))),
+            "hold": lambda: guarded.hold(str(body.get("reason", "stop")), bool(body.get("lets_go", True))),
             "park": guarded.park, "release": guarded.release}
         owner: Mapping[str, Callable[[], object]] = {
-            "beat": guarded.beat, "rest": guarded.rest, "bye": self._bye,
+            "beat": lambda: guarded.beat(request.sent_s), "rest": guarded.rest, "bye": self._bye,
             "energize": lambda: guarded.energize(bool(body.get("rearm"))),
             "command": lambda: {"sent": guarded.command(np.asarray(body["goal_deg"]), observed_s=body.get("observed_s"),
                                                         frames=body.get("frames"))}}
         if what in owner:
             self._require_owner(request)
+            self._require_fresh(what, self.clock.now_s() - request.sent_s)
             answer = owner[what]()
         else:
             answer = anybody[what]()
@@ -160,7 +162,14 @@ class Guardian:
     def _require_owner(self, request: Request) -> None:
         if request.sender != self._owner:
             raise self._foreign()
-        self._owner_s = self.clock.now_s()
+        self._owner_s = max(self._owner_s, min(request.sent_s, self.clock.now_s()))
+
+    def _require_fresh(self, what: str, age_s: float) -> None:
+        """What lay here while this process was frozen may be the wish of somebody who is gone."""
+        if what in MOVING and age_s > LIMITS.heartbeat_s:
+            raise SmolkitError("SK335", f"a {what} of the last {LIMITS.heartbeat_s:g} s", f"one that waited {age_s:.1f} s",
+                               "the guardian's process was frozen, or the computer is overloaded",
+                               "close other programs, look where the arm is, then go on")
 
     def _foreign(self) -> SmolkitError:
         return SmolkitError("SK331", "one client that commands the arm", f"process {self._owner_pid} has it",

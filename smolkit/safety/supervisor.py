@@ -22,6 +22,7 @@ does. Whoever calls, one lock makes each call whole.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -159,13 +160,19 @@ class Supervisor:
             if self.state is State.RUNNING:
                 self._become(State.ARMED, "resting")
 
-    def hold(self, reason: str) -> None:
-        """A stop: the arm stands where it is and refuses goals. A second one lets go.
+    @property
+    def why(self) -> str:
+        """What stopped the arm, and what to do; "" where nothing did."""
+        trip = self.stopped_by
+        return "" if trip is None else trip.text()
+
+    def hold(self, reason: str, lets_go: bool = True) -> None:
+        """A stop: the arm stands where it is and refuses goals. A second one lets go, unless told never to.
 
         It stops a parking arm, too, and one whose torque is growing: that one lets go, unless it stood before.
         """
         with self._lock:
-            twice = self._asked and self.state in (State.HOLD, State.LOST)
+            twice = lets_go and self._asked and self.state in (State.HOLD, State.LOST)
             trip = Trip("asked twice" if twice else "asked", reason, self.clock.now_s())
             self.log.write(trip.moment_s, "stop", self.state, trip.stop.code, trip.text())
             if not (self._arming or self.state.powered or self.state is State.LOST):
@@ -207,9 +214,10 @@ class Supervisor:
         self.arm.close()
         self._become(State.OFF, "closed")
 
-    def beat(self) -> None:
-        """The client is alive."""
-        self._mark("beat")
+    def beat(self, sent_s: float = math.inf) -> None:
+        """The client is alive, or was at `sent_s`: what waited while this process was frozen is no news."""
+        with self._lock:
+            self._moments["beat"] = max(self._moments["beat"], min(sent_s, self.clock.now_s()))
 
     # -- what time brings ----------------------------------------------------------------------------------
 

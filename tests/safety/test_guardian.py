@@ -132,6 +132,36 @@ def test_a_killed_or_frozen_notebook_loses_the_arm(desk: Desk, how: signal.Signa
 
 
 @posix
+@pytest.mark.fault(22)
+def test_a_guardian_that_thaws_takes_old_signs_of_life_for_what_they_are(desk: Desk):
+    notebook = desk.notebook()
+    guardian = GuardedArm.watch(desk.port)
+    time.sleep(0.3)
+    os.kill(guardian.pid, signal.SIGSTOP)
+    time.sleep(0.3)                                # three beats and a goal wait in its queue
+    notebook.kill()
+    notebook.wait()
+    time.sleep(0.6)
+    thawed_s = time.monotonic()
+    os.kill(guardian.pid, signal.SIGCONT)
+    wait_for(lambda: logged(desk, "silence"), 3)
+    tripped_s = next(e.moment_s for e in read_incidents(desk.log) if e.code == "SK311")
+    assert tripped_s - thawed_s < 0.4, "0.5 s more, if the beats were taken for new"
+    guardian.close()
+
+
+@posix
+@pytest.mark.fault(36)
+def test_what_waited_for_a_frozen_guardian_moves_nothing(desk: Desk):
+    with desk.start(parks=False) as arm:
+        os.kill(arm.pid, signal.SIGSTOP)
+        threading.Timer(0.8, os.kill, [arm.pid, signal.SIGCONT]).start()
+        with pytest.raises(SmolkitError, match="SK335"):
+            arm.energize()
+        assert not desk.powered()
+
+
+@posix
 @pytest.mark.fault(17)
 def test_a_notebook_in_an_endless_loop_holds_parks_and_loses_the_arm(desk: Desk):
     notebook = desk.notebook("policy", "loops")
