@@ -29,6 +29,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from smolkit.arm import torque
 from smolkit.arm.so101 import SO101, JointState
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
@@ -69,7 +70,7 @@ class Supervisor:
         self.heartbeat, self.parks = heartbeat, parks
         self._monitor, self._limits = Monitor(limits), limits
         self._lock = threading.RLock()
-        self._arming = False
+        self._arming = 0                           # calls of energize() under way, in other threads perhaps
         self._goal_deg: np.ndarray | None = None
         self._parking: Parking | None = None
         self._policy = False                       # commands come from a policy: a gap is a fault
@@ -104,17 +105,19 @@ class Supervisor:
                 raise self._refusal()
             if self.state in (State.RUNNING, State.ARMED) and self.arm.ready:
                 return self.rest()
-            self._arming, self._asked = True, False
+            self._asked = False
+            self._arming += 1
         try:
             self.arm.energize()
         except BaseException:
             with self._lock:
-                self._arming = False
+                self._arming -= 1
                 if not self.arm.energized:
                     self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
             raise
         with self._lock:
-            self._arming = False
+            self._arming -= 1
+            torque.require_wanted(self.arm.energized)          # let go before we came here: nothing stands
             if self._asked:                        # pressed meanwhile: it stood before, and goes on standing
                 self._hold_here()
                 raise self._refusal()

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from smolkit.arm import registers
+from smolkit.arm.calibration import Calibration
 from smolkit.clock import WallClock
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm, stop_all
+from smolkit.safety.guardian import open_guardian
 from smolkit.safety.incidents import read_incidents
 from smolkit.safety.states import State
 from smolkit.session import Endpoint
@@ -284,3 +286,21 @@ def test_no_message_ends_the_guardian(desk: Desk):
             with pytest.raises(SmolkitError, match="SK330"):
                 arm._client.ask(body)
         assert arm.state in (State.ARMED, State.RUNNING)
+
+
+@pytest.mark.fault(22)
+def test_beats_that_waited_in_the_queue_are_no_news(desk: Desk):
+    """The same without luck: all beats lie in the guardian's queue when it looks again."""
+    guardian = open_guardian(desk.port, Calibration.load(desk.calibration), "standard")
+    with guardian.server, Client(guardian.server.endpoint) as client:
+        owner = threading.Thread(target=lambda: (client.ask({"do": "hello", "pid": os.getpid()}),
+                                                 client.ask({"do": "energize"}, 10)))
+        owner.start()
+        while owner.is_alive():
+            guardian.serve_until(guardian.clock.now_s() + 0.02)
+        for _ in range(3):
+            client.tell({"do": "beat"})
+        time.sleep(0.7)                            # the guardian is frozen, the client is gone
+        guardian.serve_until(guardian.clock.now_s() + 0.05)
+        assert guardian.supervisor.stopped_by.name == "silence"
+        guardian.supervisor.close(park=False)
