@@ -49,13 +49,14 @@ EYE_M, LOOK_M = (0.54, 0.44, 0.36), (0.13, 0.0, 0.13)
 PHOTO_PX = (360, 480)
 
 
-def arm_svg(pose_deg: np.ndarray, ghost_deg: np.ndarray | None = None, alt: str = "") -> str:
-    """The drawing of a pose (6,), and of `ghost_deg` pale behind it; deg, gripper %."""
+def arm_svg(pose_deg: np.ndarray, ghost_deg: np.ndarray | None = None, alt: str = "", numbers: bool = True) -> str:
+    """The drawing of a pose (6,), and of `ghost_deg` pale behind it; deg, gripper %. `numbers`: those beside it."""
+    width = WIDTH if numbers else TABLE_X
     ghosts = "" if ghost_deg is None else f'<g class="smolkit-ghost" opacity=".28">{_arms(ghost_deg)}</g>'
-    return (f'<svg class="smolkit-arm" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
+    return (f'<svg class="smolkit-arm" viewBox="0 0 {width} {HEIGHT}" width="{width}" role="img" '
             f'aria-label="{escape(alt or describe(pose_deg))}" fill="currentColor" font-size="11" '
             f'stroke-linecap="round" stroke-linejoin="round">{_STAGE}{ghosts}{_arms(pose_deg)}'
-            f"{_numbers(pose_deg, ghost_deg)}</svg>")
+            f"{_numbers(pose_deg, ghost_deg) if numbers else ''}</svg>")
 
 
 def describe(pose_deg: np.ndarray) -> str:

@@ -1,0 +1,138 @@
+"""A hand for the arm of the sim lane: six sliders that take the limp arm and move it, as you would on the desk.
+
+    >>> from smolkit.arm import fake
+    >>> servos = fake.servos()
+    >>> panel = HandPanel(servos.hand_pose)                  # in a lesson: HandPanel(plant.hand_pose, plant_look)
+    >>> panel.move(elbow_flex=-40, gripper=80)               # what dragging two sliders does
+    >>> panel.hurry(); servos.plant.angle_rad.round(2)[[2, 5]]
+    array([-0.7 ,  1.36])
+
+The hand is no motor: it goes to where the sliders are at a person's speed, holds the arm there against its
+weight, and lets it sink when it lets go. It moves emulated arms only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+
+from smolkit.arm.joints import JOINT_NAMES, LOWER_DEG, LOWER_RAD, UPPER_DEG, UPPER_RAD, from_radians, to_radians
+from smolkit.plotting import JOINT_COLORS
+from smolkit.sim.scene import START_DEG
+from smolkit.widgets.arm_view import arm_svg, describe
+from smolkit.widgets.panel import Panel
+
+# A calibration follows a shaft that turns less than half a turn between two looks; a person's hand does.
+HAND_RAD_S = np.deg2rad(150)
+LONGEST_S = 0.1                                    # of one step: after a hiccup the hand does not leap
+
+
+class HandPanel(Panel):
+    """Six sliders, a drawing of what your eyes see, and "let go".
+
+    hand: puts the arm into angles (6,) rad. look: where it is, (6,) rad; without it, where the hand left it.
+    """
+
+    rate_hz = 25.0                                 # a limp arm sinks 0.6 deg in 50 ms
+
+    def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None):
+        super().__init__()
+        self._hand, self._look = hand, look
+        self.angle_rad = to_radians(np.array(START_DEG)) if look is None else np.asarray(look(), float)
+        self.target_rad = self.angle_rad.copy()
+        self.holding = False
+        self._moved_s = time.monotonic()
+
+    def move(self, **pos_deg: float) -> None:
+        """Sets sliders by name, deg and gripper %; the hand takes the arm and goes there."""
+        with self.lock:
+            target_deg = from_radians(self.target_rad)
+            for joint, value in pos_deg.items():
+                target_deg[JOINT_NAMES.index(joint)] = value
+            self.target_rad = np.clip(to_radians(target_deg), LOWER_RAD, UPPER_RAD)
+            self._take()
+            self._paint()
+
+    def let_go(self) -> None:
+        """The arm is left to its weight."""
+        with self.lock:
+            self.holding = False
+
+    def hurry(self) -> None:
+        """Goes there at once, for tests and demonstrations: by steps that a calibration can follow."""
+        with self.lock:
+            while np.abs(self.target_rad - self.angle_rad).max() > 1e-9:
+                self._step(LONGEST_S)
+
+    def _take(self) -> None:
+        if not self.holding and self._look is not None:
+            self.angle_rad = np.asarray(self._look(), float)
+        self.holding = True
+
+    def _step(self, dt_s: float) -> None:
+        reach = HAND_RAD_S * min(dt_s, LONGEST_S)
+        self.angle_rad = self.angle_rad + np.clip(self.target_rad - self.angle_rad, -reach, reach)
+        self._hand(self.angle_rad)
+
+    # --- the panel --------------------------------------------------------------------------------------
+
+    @property
+    def alt(self) -> str:
+        return "The arm as your eyes see it, from its side and from above: " + describe(from_radians(self.angle_rad))
+
+    def build(self) -> widgets.Widget:
+        self._picture, self._words = widgets.HTML(), widgets.HTML()
+        self.sliders = tuple(_slider(i) for i in range(6))
+        for slider in self.sliders:
+            slider.observe(self._slid, "value")
+        self.let_go_button = self.on_click(widgets.Button(
+            description="let go", icon="hand-paper-o", tooltip="take your hand off: the arm sinks under its weight"),
+            self.let_go)
+        self.let_go_button.add_class("smolkit-let-go")
+        row = widgets.HBox([widgets.VBox(self.sliders), widgets.VBox([self._words, self.let_go_button])])
+        return widgets.VBox([self._picture, row])
+
+    def _slid(self, change: dict) -> None:
+        index = self.sliders.index(change["owner"])
+        self.attempt(lambda: self.move(**{JOINT_NAMES[index]: change["new"]}))
+
+    def sample(self) -> None:
+        now_s, before_s = time.monotonic(), self._moved_s
+        self._moved_s = now_s
+        if self.holding:
+            self._step(now_s - before_s)
+        elif self._look is not None:
+            self.angle_rad = np.asarray(self._look(), float)
+            self.target_rad = np.clip(self.angle_rad, LOWER_RAD, UPPER_RAD)
+
+    def paint(self) -> None:
+        self._picture.value = self.picture()
+        self._words.value = f'<div class="smolkit-step" role="status">{self._state()}</div>'
+        self.let_go_button.disabled = not self.holding
+        for slider, value in zip(self.sliders, from_radians(self.target_rad), strict=True):
+            if abs(slider.value - value) > slider.step:        # less is its own rounding
+                slider.unobserve(self._slid, "value")
+                slider.value = float(value)
+                slider.observe(self._slid, "value")
+
+    def _state(self) -> str:
+        return ("Your hand holds the arm." if self.holding else "Nobody holds the arm. Move a slider to take it.")
+
+    def picture(self) -> str:
+        return arm_svg(from_radians(self.angle_rad), alt=self.alt, numbers=False)
+
+    def text(self) -> str:
+        return f"{self._state()}\n{describe(from_radians(self.angle_rad))}"
+
+
+def _slider(joint: int) -> widgets.FloatSlider:
+    """No number beside it: a hand has none either."""
+    slider = widgets.FloatSlider(value=START_DEG[joint], min=float(LOWER_DEG[joint]), max=float(UPPER_DEG[joint]),
+                                 step=0.5, description=JOINT_NAMES[joint], readout=False,
+                                 style={"handle_color": JOINT_COLORS[joint], "description_width": "100px"},
+                                 layout=widgets.Layout(width="380px"))
+    slider.add_class(f"smolkit-hand-{JOINT_NAMES[joint]}")
+    return slider
