@@ -99,10 +99,11 @@ class Kit:
     @classmethod
     def real(cls, port: str, calibration: Path, cameras: Mapping[str, int | str], *, task: str = "",
              profile: str = "beginner", height_px: int = 480, width_px: int = 640, fps: int = 30,
-             found_on: str = "ask") -> Kit:
+             found_on: str = "ask", arm_type: str = "") -> Kit:
         """A kit on the desk: a serial port, a calibration file, and a device for every camera role.
 
         found_on: what to do with torque that a killed process left on: "ask" (refuse), "park", "release".
+        arm_type: "7.4V" or "12V", what the labels on the servos say; then a supply that burns them is refused.
         """
         from smolkit.cameras.opencv import OpenCVCamera
         clock = WallClock()
@@ -111,10 +112,18 @@ class Kit:
             for role, device in cameras.items():
                 opened[role] = OpenCVCamera(device, CameraRole(role, height_px, width_px, fps), clock)
                 stack.callback(opened[role].close)
-            arm = GuardedArm.start(port, Path(calibration), profile=profile, found_on=found_on)
+            arm = GuardedArm.start(port, Path(calibration), profile=profile, found_on=found_on, arm_type=arm_type)
             kit = cls(arm, opened, clock, task)
             kit._closing = stack.pop_all()
         return kit
+
+    @classmethod
+    def recorded(cls, root: Path | str, episode: int = 0) -> Kit:
+        """A recorded episode, played in wall time, over and over: it can be looked at, not moved (SK432)."""
+        from smolkit.data.playback import open_recording
+        clock = WallClock()
+        arm, cameras = open_recording(root, clock, episode)
+        return cls(arm, cameras, clock, arm.instruction)
 
     @classmethod
     def open(cls, path: Path | str) -> Kit:

@@ -21,7 +21,7 @@ import numpy as np
 from smolkit.arm import registers, torque
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import LEAST_SPAN, MAX_OFFSET, Calibration, MotorCalibration, sweep_report
-from smolkit.arm.configure import CALIBRATED, require_servos, write_calibration
+from smolkit.arm.configure import CALIBRATED, configure, require_servos, write_calibration
 from smolkit.arm.joints import GRIPPER, IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD, servo_name
 from smolkit.arm.registers import TICKS_PER_TURN, Register
 from smolkit.clock import Clock, SteppedClock, WallClock
@@ -202,6 +202,7 @@ class CalibrationSession:
                                         zip(IDS, np.column_stack((self._offset, low, high)), strict=True)))
         try:
             write_calibration(self._servos, calibration)
+            configure(self._servos, IDS)
         except BaseException as error:
             _put_back(self._servos, self._before, error)
             raise

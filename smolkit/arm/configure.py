@@ -169,11 +169,25 @@ def configure(bus: Bus, ids: Iterable[int]) -> dict[int, tuple[Register, ...]]:
     """Brings the EEPROM to `BODY` and `JAW`; returns what was written, by servo."""
     ids, written = list(ids), {}
     for servo_id in ids:
-        wanted = dict(JAW if servo_id == GRIPPER_ID else BODY)
-        wanted[registers.PHASE] = bus.read(servo_id, registers.PHASE) & ~MULTI_TURN
-        if any(bus.read(servo_id, register) != value for register, value in wanted.items()):
+        wanted, found = _settings(bus, servo_id)
+        if wanted != found:
             require_limp(bus, ids)
-            written[servo_id] = bus.write_eeprom(servo_id, wanted)
-        else:
-            written[servo_id] = ()
+        written[servo_id] = bus.write_eeprom(servo_id, wanted) if wanted != found else ()
     return written
+
+
+def _settings(bus: Bus, servo_id: int) -> tuple[dict[Register, int], dict[Register, int]]:
+    """What one servo's settings should be, and what they are."""
+    phase = bus.read(servo_id, registers.PHASE)
+    wanted = (JAW if servo_id == GRIPPER_ID else BODY) | {registers.PHASE: phase & ~MULTI_TURN}
+    return wanted, {register: bus.read(servo_id, register) for register in wanted}
+
+
+def check_settings(bus: Bus, ids: Iterable[int]) -> None:
+    """Raises SK146 where settings differ from ours. Reads only: whoever just opens an arm writes nothing into it."""
+    words = [f"{servo_name(i)} {r.name} = {found[r]}, not {wanted[r]}" for i in ids
+             for wanted, found in (_settings(bus, i),) for r in wanted if found[r] != wanted[r]]
+    if words:
+        raise SmolkitError("SK146", "the settings that this driver was made for", "; ".join(words),
+                           "the arm was set up by another program, or not at all",
+                           "smolkit doctor PORT --repair writes them, once")

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from smolkit.arm import registers, torque
+from smolkit.arm.arm_type import arm_type as named
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.configure import (
@@ -30,8 +31,8 @@ from smolkit.arm.configure import (
     JAW_CAP,
     check_calibration,
     check_protection,
+    check_settings,
     check_voltage,
-    configure,
     missing_servos,
     require_servos,
 )
@@ -72,14 +73,17 @@ class Guard(Protocol):
 
 
 class SO101:
-    """Opens and checks the arm. Without a guard it can be read, not moved.
+    """Opens and checks the arm, and writes nothing into it. Without a guard it can be read, not moved.
 
-    Raises SK101 (a servo is silent), SK102/SK103 (port), SK108 (model), SK109 (calibration of another
-    arm), SK110 (voltage), SK111 (protections off). The port is free again when it raises.
+    arm_type: "7.4V" or "12V", what the labels say; without it the voltage may be what the servos' registers allow,
+    and somebody may have changed those. Raises SK101 (a servo is silent), SK102/SK103 (port), SK108 (model), SK109
+    (calibration of another arm), SK110 (voltage), SK111 (protections off), SK118 (no such type), SK146 (settings,
+    with a guard). The port is free again when it raises.
     """
 
     def __init__(self, port: str | Any, calibration: Calibration, guard: Guard | None = None,
-                 clock: Clock | None = None, *, ramp_s: float = 1.0, **timing: float):
+                 clock: Clock | None = None, *, arm_type: str = "", ramp_s: float = 1.0, **timing: float):
+        self._kind = named(arm_type) if arm_type else None
         self.calibration, self.guard = calibration, guard
         self.clock = clock if clock is not None else WallClock()
         self.ramp_s = ramp_s
@@ -94,18 +98,19 @@ class SO101:
         self._moving = threading.RLock()           # a stop button lives in another thread than the loop
         self._bus = Bus(port, **timing)
         try:
-            self._check_and_configure()
+            self._check()
         except BaseException:
             self._bus.close()
             raise
 
-    def _check_and_configure(self) -> None:
+    def _check(self) -> None:
         ids = self.calibration.ids
         require_servos(self._bus, ids)
-        check_voltage(self._bus, ids)
-        check_protection(self._bus, ids)
+        check_voltage(self._bus, ids, self._kind)
+        check_protection(self._bus, ids, self._kind)
         check_calibration(self._bus, self.calibration)
-        configure(self._bus, ids)
+        if self.guard is not None:
+            check_settings(self._bus, ids)
 
     def __enter__(self) -> SO101:
         return self
@@ -232,7 +237,7 @@ class SO101:
         """
         if self.guard is None:
             self._require_movable()
-        check_voltage(self._bus, self.calibration.ids)
+        check_voltage(self._bus, self.calibration.ids, self._kind)
         state = self.read()
         torque.require_healthy(self.calibration.ids, state.error_bits, state.temperature_c)
         torque.require_inside(self._bus, self.calibration)

@@ -55,10 +55,10 @@ class GuardedArm:
 
     @classmethod
     def start(cls, port: str, calibration: Path, *, profile: str = "beginner", log: Path | None = None,
-              found_on: str = "ask", parks: bool = True) -> GuardedArm:
+              found_on: str = "ask", parks: bool = True, arm_type: str = "") -> GuardedArm:
         """Starts a guardian for a port ("usb:SERIAL" finds it) and becomes its owner; raises what it found wrong."""
         options = ["--port", port_named(port), "--calibration", str(calibration), "--profile", profile,
-                   "--found-on", found_on]
+                   "--found-on", found_on, "--type", arm_type]
         options += (["--log", str(log)] if log else []) + ([] if parks else ["--drops"])
         process = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", *options],
                                    stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -167,7 +167,8 @@ class Guardian:
     def _require_fresh(self, what: str, age_s: float) -> None:
         """What lay here while this process was frozen may be the wish of somebody who is gone."""
         if what in MOVING and age_s > LIMITS.heartbeat_s:
-            raise SmolkitError("SK335", f"a {what} of the last {LIMITS.heartbeat_s:g} s", f"one that waited {age_s:.1f} s",
+            raise SmolkitError("SK335", f"a {what} of the last {LIMITS.heartbeat_s:g} s",
+                               f"one that waited {age_s:.1f} s",
                                "the guardian's process was frozen, or the computer is overloaded",
                                "close other programs, look where the arm is, then go on")
 
@@ -200,7 +201,7 @@ class GuardianClock(WallClock):
 
 
 def open_guardian(port: str, calibration: Calibration, profile: str, *, log: Path | None = None,
-                  found_on: str = "ask", parks: bool = True) -> Guardian:
+                  found_on: str = "ask", parks: bool = True, arm_type: str = "") -> Guardian:
     """Takes port and name, checks the arm, and decides about torque that an earlier process left on.
 
     Errors: SK812 another guardian has this arm; SK332 torque is on and nobody said what to do about it; those
@@ -210,7 +211,8 @@ def open_guardian(port: str, calibration: Calibration, profile: str, *, log: Pat
     try:
         guardian = Guardian(server, clock)
         envelope = Envelope(profile, calibrated_range(calibration))
-        arm = SO101(port, calibration, envelope, clock, **(PATIENT if port.startswith(EMULATED) else {}))
+        arm = SO101(port, calibration, envelope, clock, arm_type=arm_type,
+                    **(PATIENT if port.startswith(EMULATED) else {}))
         guardian.supervisor = Supervisor(arm, envelope, IncidentLog(log), heartbeat=True, parks=parks)
         _settle(guardian.supervisor, found_on)
     except BaseException:
@@ -242,13 +244,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", required=True)
     parser.add_argument("--calibration", required=True, type=Path)
     parser.add_argument("--profile", default="beginner")
+    parser.add_argument("--type", default="", help="7.4V or 12V: what the labels on the servos say")
     parser.add_argument("--log", type=Path)
     parser.add_argument("--found-on", default="ask", choices=FOUND_ON)
     parser.add_argument("--drops", action="store_true", help="lets go at the end without parking")
     given = parser.parse_args(arguments)
     try:
         guardian = open_guardian(given.port, Calibration.load(given.calibration), given.profile, log=given.log,
-                                 found_on=given.found_on, parks=not given.drops)
+                                 found_on=given.found_on, parks=not given.drops, arm_type=given.type)
     except SmolkitError as error:
         _tell(error_body(error))
         return 2

@@ -21,7 +21,7 @@ import numpy as np
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import MIDDLE, MIDDLE_RAD
 from smolkit.arm.calibration import Calibration, MotorCalibration
-from smolkit.arm.configure import write_calibration
+from smolkit.arm.configure import configure, write_calibration
 from smolkit.arm.emulator import ServoBus, connect
 from smolkit.arm.joints import JOINTS
 from smolkit.arm.serve import Server, serve_pty, serve_tcp
@@ -60,6 +60,7 @@ class Bench:
         bus = Bus(connect(self.bus))
         try:
             write_calibration(bus, calibration)
+            configure(bus, calibration.ids)
         finally:
             bus.close()
         return calibration

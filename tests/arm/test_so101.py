@@ -12,8 +12,9 @@ from smolkit.arm.emulator import connect
 from smolkit.arm.joints import from_radians, to_radians
 from smolkit.arm.registers import GOAL_POSITION, HOMING_OFFSET, TORQUE_ENABLE
 from smolkit.arm.so101 import SO101
+from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
-from tests.arm.arms import POSE, reopened, settle, table, table_is_limp
+from tests.arm.arms import IDS, POSE, reopened, settle, table, table_is_limp
 from tests.arm.wires import PATIENT, WIRES, tamper, wired
 
 # -- reading --------------------------------------------------------------------------------------------
@@ -65,16 +66,50 @@ def test_error_bits_reach_the_reading():
 # -- opening --------------------------------------------------------------------------------------------
 
 
-def test_opening_configures_once_and_wears_nothing_afterwards():
+def test_opening_writes_nothing():
     servo_bus = fake.servos(2)
-    arm, _ = reopened(servo_bus)
-    assert table(servo_bus, registers.P_COEFFICIENT) == [16] * 6
-    assert table(servo_bus, registers.RETURN_DELAY_TIME) == [0] * 6
+    calibration = fake.calibrated(servo_bus)
+    assert table(servo_bus, registers.P_COEFFICIENT) == [16] * 6       # calibrating left the settings in order
     assert table(servo_bus, registers.MAX_TORQUE_LIMIT) == [600] * 5 + [500]
+    before = [bytes(servo.live[:56]) for servo in servo_bus.servos], [servo.eeprom_writes for servo in servo_bus.servos]
+    reopened(servo_bus, fake.OpenGuard(), calibration)
+    assert before == ([bytes(servo.live[:56]) for servo in servo_bus.servos],
+                      [servo.eeprom_writes for servo in servo_bus.servos])
+
+
+@pytest.mark.fault(30)
+def test_an_arm_with_other_settings_can_be_read_not_moved():
+    servo_bus = fake.servos()
+    calibration = fake.calibrated(servo_bus)
+    servo_bus.set_register(4, registers.P_COEFFICIENT, 32)
     before = [servo.eeprom_writes for servo in servo_bus.servos]
-    reopened(servo_bus, calibration=arm.calibration)
+    with pytest.raises(SmolkitError, match="SK146") as error:
+        reopened(servo_bus, fake.OpenGuard(), calibration)
+    assert error.value.found == "4 (wrist_flex) P_Coefficient = 32, not 16" and "--repair" in error.value.next_step
+    reader, _ = reopened(servo_bus, None, calibration)
+    assert reader.read().pos_deg.shape == (6,)
     assert [servo.eeprom_writes for servo in servo_bus.servos] == before
-    assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
+
+
+@pytest.mark.fault(8)
+def test_labels_say_more_than_a_register_that_somebody_raised():
+    """Register 14 raised to 14 V hides that the servos are of the 7.4 V type; only who reads the labels knows."""
+    servo_bus = fake.servos()
+    calibration = fake.calibrated(servo_bus)
+    arm = SO101(connect(servo_bus), calibration, fake.OpenGuard(), SteppedClock(servo_bus.now_s), arm_type="7.4V")
+    for servo_id in IDS:
+        servo_bus.set_register(servo_id, registers.MAX_VOLTAGE_LIMIT, 140)
+    servo_bus.protection.supply_v = 12.0
+    servo_bus.advance_to(servo_bus.now_s + 1)
+    with pytest.raises(SmolkitError, match="SK110") as error:
+        arm.energize()
+    assert "12.0 V" in error.value.found and "unplug" in error.value.next_step
+    assert table_is_limp(arm)
+    arm.close()
+    SO101(connect(servo_bus), calibration, fake.OpenGuard()).close()   # told nothing, it believes the register
+    for named in ("7.4V", "5V"):
+        with pytest.raises(SmolkitError, match="SK110" if named == "7.4V" else "SK118"):
+            SO101(connect(servo_bus), calibration, arm_type=named)
 
 
 @pytest.mark.fault(12)

@@ -304,3 +304,12 @@ def test_beats_that_waited_in_the_queue_are_no_news(desk: Desk):
         guardian.serve_until(guardian.clock.now_s() + 0.05)
         assert guardian.supervisor.stopped_by.name == "silence"
         guardian.supervisor.close(park=False)
+
+
+@pytest.mark.fault(8)
+def test_the_guardian_knows_the_labels(desk: Desk):
+    with pytest.raises(SmolkitError, match="SK110"):
+        desk.start(arm_type="12V")                 # 5 V on 12 V servos
+    with pytest.raises(SmolkitError, match="SK118"):
+        desk.start(arm_type="9V")
+    desk.start(arm_type="7.4V", parks=False).close()

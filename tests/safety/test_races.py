@@ -1,4 +1,4 @@
-"""Stop, park and let go from other threads while torque comes on: whoever was last told is obeyed, and the state is true."""
+"""Stop, park and let go from other threads while torque comes on: the arm obeys, and its state is true."""
 
 from __future__ import annotations
 

@@ -38,13 +38,12 @@ def _stiffness(bench: Bench) -> np.ndarray:
     return bench.world.model.actuator_gainprm[:, 0]          # (6,) N m/rad
 
 
-def test_the_servos_p_gain_reaches_the_world_and_is_the_usual_one_once_the_driver_opened():
+def test_the_servos_p_gain_reaches_the_world_and_is_the_usual_one_once_the_arm_is_set_up():
     bench = Bench("tour", 1, SteppedClock())
-    calibration = bench.install(None)
     assert (_stiffness(bench) == 2 * KP).all()               # the factory's P of 32, without torque
+    bench.install(None)
     assert (bench.world.model.actuator_forcerange == 0).all()
-    with SO101(bench.port, calibration, clock=bench.clock):
-        assert (_stiffness(bench) == KP).all()
+    assert (_stiffness(bench) == KP).all()
     with Bus(connect(bench.bus)) as bus:
         bus.write(3, registers.P_COEFFICIENT, 8)
     assert _stiffness(bench).tolist() == [KP, KP, KP / 2, KP, KP, KP]
