@@ -50,6 +50,7 @@ STYLE = """<style>
 .smolkit-step { border-left: 4px solid #0072B2; padding: 4px 10px; margin: 4px 0; font-size: 15px; }
 .smolkit-done { border-left-color: #12925a; }
 .smolkit-faint { opacity: .65; }
+.smolkit-static pre { white-space: pre-wrap; }
 .smolkit-panel table, .smolkit-static table { border-collapse: collapse; }
 .smolkit-panel td, .smolkit-panel th, .smolkit-static td, .smolkit-static th { text-align: left !important;
   vertical-align: top; padding: 2px 12px 2px 0; border: 0; }
@@ -253,7 +254,7 @@ class Panel:
 def _words(error: Exception) -> str:
     """A `SmolkitError` teaches by itself; of anything else one wants to know where it came from."""
     if isinstance(error, SmolkitError):
-        return str(error)
+        return "\n".join((str(error), *getattr(error, "__notes__", ())))
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({at.name}, line {at.lineno})"
 
