@@ -6,29 +6,25 @@ ends with the first failing step's exit status. Ctrl-C ends with 130, after the 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from scripts.bootstrap import REPO, VENV, ensure, say, stop
+from scripts.notebooks import run_all, runs
 
 # Loadfile keeps a file's tests in one process: they share what they built.
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
-TOUR_NOTEBOOK = "notebooks/00_tour.ipynb"
-QUICK_NOTEBOOKS = (TOUR_NOTEBOOK,)              # SMOLKIT_QUICK brings these to a minute or two: `make test` runs them
-SECONDS_PER_CELL = "1200"                       # the tour's longest stage, on a slow laptop
 
 
-def step(python: Path, *arguments: str, **environment: str) -> None:
+def step(python: Path, *arguments: str) -> None:
     """One command in the environment; a failure ends the target with the same status."""
     threads = {"OMP_NUM_THREADS": "1"} if "-n" in arguments else {}    # two processes already fill two cores
-    variables = {**os.environ, **threads, **environment}
-    status = wait_through_ctrl_c(subprocess.Popen([str(python), "-m", *arguments], cwd=REPO, env=variables))
+    status = wait_through_ctrl_c(subprocess.Popen([str(python), "-m", *arguments], cwd=REPO,
+                                                  env={**os.environ, **threads}))
     if status:
         raise SystemExit(status)
 
@@ -46,37 +42,11 @@ def notebooks(pattern: str = "*.ipynb") -> list:
     return sorted(path.relative_to(REPO).as_posix() for path in REPO.glob(f"notebooks/{pattern}"))
 
 
-def run_notebooks(python: Path, paths: list, quick: bool = False) -> None:
-    """Every cell top to bottom; outputs are compared where a cell asks for it (nbval-lax).
-
-    What they make goes to a fresh folder, so that nothing is taken from earlier runs. One after the other:
-    a lesson keeps both cores busy by itself.
-    """
-    if not paths:
-        return
-    folder = Path(tempfile.mkdtemp(prefix="smolkit-notebooks-"))
-    try:
-        step(python, "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", SECONDS_PER_CELL, *paths,
-             SMOLKIT_OUTPUTS=str(folder), SMOLKIT_QUICK="1" if quick else "")
-        wrong = tour_faults(folder, quick) if TOUR_NOTEBOOK in paths else ""
-        if wrong:
-            stop(f"{TOUR_NOTEBOOK} ran, but {wrong}")
-    except SystemExit:
-        say(f"what the notebooks made is in {folder}")
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def tour_faults(folder: Path, quick: bool) -> str:
-    """What is wrong with the tour's report, or nothing. A quick tour proves its stages, not its policy."""
-    report = folder / ("tour-quick" if quick else "tour") / "report.json"
-    if not report.is_file():
-        return f"it wrote no {report.relative_to(folder).as_posix()}"
-    content = json.loads(report.read_text(encoding="utf-8"))
-    red = [stage["name"] for stage in content["stages"] if not stage["ok"]]
-    if red or not content["stages"]:
-        return f"these stages were red: {', '.join(red) or 'there were none at all'}"
-    return "" if quick or content["ok"] is True else "its report is red"
+def run_notebooks(python: Path, quick: bool = False) -> None:
+    """Every lesson, in every lane that needs no arm; all are tried before the first failure ends the target."""
+    failed = run_all(python, runs(notebooks()), quick)
+    if failed:
+        stop(f"not every lesson ran: {', '.join(failed)}")
 
 
 def install(python: Path) -> None:
@@ -89,13 +59,14 @@ def tour(python: Path) -> None:
 
 def test(python: Path) -> None:
     step(python, "ruff", "check", "--quiet", ".")
-    step(python, "pytest", "-q", *PARALLEL)
-    run_notebooks(python, [name for name in notebooks() if name in QUICK_NOTEBOOKS], quick=True)
+    step(python, "pytest", "-q", "-m", "not browser", *PARALLEL)
+    run_notebooks(python, quick=True)
 
 
 def check(python: Path) -> None:
     test(python)
-    run_notebooks(python, notebooks())
+    step(python, "pytest", "-q", "-m", "browser", "tests/browser")
+    run_notebooks(python)
 
 
 def lab(python: Path) -> None:

@@ -64,7 +64,7 @@ def test_scripts_know_the_same_python_versions() -> None:
     assert PROJECT["requires-python"] == f">={oldest},<{end}"
 
 
-@pytest.mark.parametrize("name", ["__init__", "system", "bootstrap", "run"])
+@pytest.mark.parametrize("name", ["__init__", "system", "bootstrap", "notebooks", "run"])
 def test_installer_needs_nothing_installed(name: str) -> None:
     text = (REPO / "scripts" / f"{name}.py").read_text(encoding="utf-8")
     parsed = ast.parse(text, feature_version=OLDEST_SYNTAX)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import run
+from scripts import notebooks, run
 from tests.paths import REPO
 
 # Stands for the tour: on Ctrl-C it finishes its step, which takes longer than anybody's patience, and saves.
@@ -82,12 +82,8 @@ def test_a_tour_that_did_not_work_is_a_fault(tmp_path: Path, content: dict | Non
     folder.mkdir()
     if content is not None:
         (folder / "report.json").write_text(json.dumps(content))
-    found = run.tour_faults(tmp_path, quick)
+    found = notebooks.tour_faults(tmp_path, quick)
     assert (fault in found) if fault else not found
-
-
-def test_quick_notebooks_exist() -> None:
-    assert set(run.QUICK_NOTEBOOKS) <= set(run.notebooks())
 
 
 def test_clean_keeps_what_was_recorded_and_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

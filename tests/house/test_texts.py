@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.repository import at, cells, source, texts, tracked, with_suffix
+from tests.house.repository import at, cells, texts, tracked, with_suffix
 from tests.paths import REPO
 
 MAX_BYTES = 5_000_000
