@@ -162,7 +162,7 @@ class CameraDesk:
         self.close()
 
 
-def open_desk(lane: str, cameras: Mapping[str, str | int] | None = None, *, settings: Settings = Settings(),
+def open_desk(lane: str, cameras: Mapping[str, str | int] | None = None, *, settings: Settings | None = None,
               height_px: int = 240, width_px: int = 320, fps: int = FPS) -> CameraDesk:
     """The lane's two cameras; `cameras`, role -> identity (`list_devices`), number or film, is for the real lane."""
     role = {name: CameraRole(name, height_px, width_px, fps) for name in ROLES}
@@ -175,7 +175,8 @@ def open_desk(lane: str, cameras: Mapping[str, str | int] | None = None, *, sett
         return CameraDesk(lane, lambda clock, name, suffix: RecordedCamera(
             folder / f"{name}{suffix}.mp4", role[name], clock, loop=True), SteppedClock())
     wanted = dict(cameras or {})
-    return CameraDesk(lane, lambda clock, name, _: _usb(wanted.get(name, name), role[name], clock, settings),
+    return CameraDesk(lane, lambda clock, name, _: _usb(wanted.get(name, name), role[name], clock,
+                                                          settings or Settings()),
                       WallClock(), identities={name: str(identity) for name, identity in wanted.items()})
 
 

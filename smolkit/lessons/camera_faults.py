@@ -30,9 +30,9 @@ LOSES_EVERY = 3
 
 
 def broken(desk: CameraDesk, name: str, role: str = "front") -> AbstractContextManager:
-    """The fault `name` (of `CHECKS`) in the camera of that role while inside; SK822 for another name."""
+    """The fault `name` (of `CHECKS`) in the camera of that role while inside; SK826 for another name."""
     if name not in CHECKS or role not in ROLES:
-        raise SmolkitError("SK822", f"one of {', '.join(CHECKS)} for {' or '.join(ROLES)}", f"{name!r}, {role!r}",
+        raise SmolkitError("SK826", f"one of {', '.join(CHECKS)} for {' or '.join(ROLES)}", f"{name!r}, {role!r}",
                            "a typing error", "see smolkit.lessons.camera_faults.CHECKS")
     if name == "swapped":
         return fault("swapped_cameras", desk)

@@ -4,9 +4,9 @@
     >>> front.pixel_of(np.array(front.look_m)).round(1)         # what it looks at lies in the picture's middle
     array([160., 120.])
     >>> round(front.px_per_cm(np.array([0.23, 0.0, 0.0125])), 2)
-    4.59
+    4.66
     >>> round(front.resized(96, 96).px_per_cm(np.array([0.23, 0.0, 0.0125])), 2)
-    1.38
+    1.4
 
 Metres in the arm's base frame, table top at z = 0. Lenses distort; these do not, which is good to a few percent.
 """
@@ -36,7 +36,7 @@ class View:
 
     @property
     def focal_px(self) -> float:
-        return self.height_px / 2 / np.tan(np.deg2rad(self.height_deg) / 2)
+        return float(self.height_px / 2 / np.tan(np.deg2rad(self.height_deg) / 2))
 
     @property
     def width_deg(self) -> float:
