@@ -81,6 +81,9 @@ PRESENT_CURRENT = Register("Present_Current", 69, 2, READ_ONLY, 0, "6.5 mA", sig
 MAXIMUM_VELOCITY = Register("Maximum_Velocity_Limit", 84, 1, FACTORY, 71, "0.732 rpm")
 MAXIMUM_ACCELERATION = Register("Maximum_Acceleration", 85, 1, FACTORY, 254, "100 tick/s2")
 
+# Bits of Phase: velocities count 1 tick/s, not 50; Goal_Velocity 0 is full speed, not standing still.
+FINE_VELOCITY, ZERO_IS_MAX, COARSE_VELOCITY = 4, 8, 50
+
 TABLE = tuple(entry for entry in list(globals().values()) if isinstance(entry, Register))
 EEPROM_BYTES = range(5, 40)
 READ_ONLY_BYTES = frozenset([*range(0, 5), *range(56, 71)])

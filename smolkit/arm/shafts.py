@@ -28,8 +28,7 @@ WATCH_EVERY = 5                                    # protections and heat run ev
 MIDPOINT = 128                                     # Torque_Enable value: "here is 2048"
 USUAL_P = 16
 RAD_TO_TICK = registers.TICKS_PER_TURN / (2 * np.pi)
-PHASE_FINE_VELOCITY, PHASE_ZERO_IS_MAX, PHASE_MULTI_TURN = 4, 8, 16
-COARSE_VELOCITY = 50                               # tick/s per unit of 0.732 rpm
+PHASE_MULTI_TURN = 16
 
 
 class Shafts:
@@ -123,7 +122,7 @@ class Shafts:
         still = np.abs(speed) < 5
         for index, servo in enumerate(self.servos):
             live, load = servo.live, float(state.load[index])
-            unit = 1 if live[18] & PHASE_FINE_VELOCITY else COARSE_VELOCITY
+            unit = 1 if live[18] & registers.FINE_VELOCITY else registers.COARSE_VELOCITY
             _word(live, 56, int(present[index]), 15)
             _word(live, 58, int(speed[index] / unit), 15)
             _word(live, 60, int(load * 1000), 10)
@@ -222,11 +221,11 @@ def _word(live: bytearray, address: int, value: int, sign_bit: int) -> None:
 
 def _top_speed(servo: ServoMemory, phase: int) -> float:
     """Goal_Velocity in its Phase-dependent unit; 0 means full speed or, with Phase bit 3 clear, stop."""
-    limit = servo.get(registers.MAXIMUM_VELOCITY) * COARSE_VELOCITY
+    limit = servo.get(registers.MAXIMUM_VELOCITY) * registers.COARSE_VELOCITY
     asked = abs(servo.get(registers.GOAL_VELOCITY))
     if asked == 0:
-        return limit if phase & PHASE_ZERO_IS_MAX else 0.0
-    return min(limit, asked * (1 if phase & PHASE_FINE_VELOCITY else COARSE_VELOCITY))
+        return limit if phase & registers.ZERO_IS_MAX else 0.0
+    return min(limit, asked * (1 if phase & registers.FINE_VELOCITY else registers.COARSE_VELOCITY))
 
 
 def _acceleration(servo: ServoMemory) -> float:

@@ -63,7 +63,10 @@ class JointState:
 
 
 class Guard(Protocol):
-    """Stands before every command; `smolkit.safety.Envelope` is the real one."""
+    """Stands before every command; `smolkit.safety.Envelope` is the real one.
+
+    It may have a `servo_deg_s`: faster than that no servo shall turn by itself.
+    """
 
     def admit(self, goal_deg: np.ndarray, present_deg: np.ndarray, dt_s: float) -> np.ndarray:
         """Goal (6,) wanted, present (6,), seconds since the last goal -> goal (6,) that may be sent."""
@@ -248,7 +251,7 @@ class SO101:
         turn = self._next_turn(energized=True)                     # from here on close() must release
         try:
             with self._while_wanted(turn):
-                start = torque.switch_on(self._bus, self.calibration, caps)
+                start = torque.switch_on(self._bus, self.calibration, caps, getattr(self.guard, "servo_deg_s", 0.0))
             torque.grow(self._bus, self.clock, start, caps, self.ramp_s, lambda: self._while_wanted(turn))
             self._begin(turn)
         except BaseException as error:
@@ -302,6 +305,8 @@ class SO101:
         with self._moving:
             self._next_turn(energized=False)
             torque.release(self._bus, self.calibration.ids)
+            if hasattr(self.guard, "servo_deg_s"):
+                torque.forget_speed(self._bus, self.calibration.ids)
 
     def abandon(self) -> None:
         """Frees the port and leaves the torque as it is: an arm that somebody else left raised must not fall."""

@@ -24,20 +24,44 @@ HOLDING_TICKS = 34                                 # 3 deg: as far as a servo th
 SUNK_TICKS = 23                                    # 2 deg: less is a servo's ordinary sag under load
 TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
 ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
+TOP_SPEED_TICKS_S = 3400                           # what the servo does without load, 299 deg/s
 HOT_C = 65                                         # the servo itself cuts at 70, in the middle of a motion
 TRIES = 3
 
 
-def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int]) -> dict[int, int]:
-    """Torque on in all servos, where they stand; returns the low caps (0.1 %, by id) they begin with."""
+def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int], speed_deg_s: float = 0.0) -> dict[int, int]:
+    """Torque on in all servos, where they stand; returns the low caps (0.1 %, by id) they begin with.
+
+    speed_deg_s: the servos turn no faster by themselves, wherever a goal may come from; 0 leaves them as they are.
+    """
     ids = calibration.ids
     goals = _starting_goals(bus, ids)
     start = _starting_caps(bus, ids, caps)
     bus.sync_write(registers.TORQUE_LIMIT, start)
     bus.sync_write(registers.ACCELERATION, dict.fromkeys(ids, ACCELERATION))
+    if speed_deg_s:
+        _write_verified(bus, registers.GOAL_VELOCITY, _speeds(bus, ids, speed_deg_s))
     _write_verified(bus, registers.GOAL_POSITION, goals)
     _write_verified(bus, registers.TORQUE_ENABLE, dict.fromkeys(ids, 1))
     return start
+
+
+def _speeds(bus: Bus, ids: tuple[int, ...], speed_deg_s: float) -> dict[int, int]:
+    """Goal_Velocity by id, in the unit that each servo's Phase chooses; never 0, which means something else."""
+    wanted = min(speed_deg_s * registers.TICKS_PER_TURN / 360, TOP_SPEED_TICKS_S)
+    phases = bus.sync_read(registers.PHASE, ids)
+    return {i: max(1, round(wanted if phase & registers.FINE_VELOCITY else wanted / registers.COARSE_VELOCITY))
+            for i, phase in phases.items()}
+
+
+def forget_speed(bus: Bus, ids: tuple[int, ...]) -> None:
+    """Limp servos at full speed again, for other programs; where 0 would mean "stand still" they keep their limit."""
+    def write() -> None:
+        phases = bus.sync_read(registers.PHASE, ids)
+        if free := {i: 0 for i, phase in phases.items() if phase & registers.ZERO_IS_MAX}:
+            bus.sync_write(registers.GOAL_VELOCITY, free)
+
+    _attempt(write)                                # power-off forgets it, too
 
 
 def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, int], ramp_s: float,

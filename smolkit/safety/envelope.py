@@ -26,6 +26,7 @@ from .limits import FULL_RANGE_DEG, JOINT_DEG, Memory, begin, halt, inner_range,
 from .profiles import Profile
 from .profiles import profile as named
 
+SERVO_SHARE = 1.5                  # of the joints' speed: at 1 a servo that fell behind would never catch up
 LOG_LENGTH = 1000                  # half a minute at 30 Hz in which every single action was limited
 
 
@@ -106,6 +107,11 @@ class Envelope:
         elif self._memory is not None:
             self._memory = begin(self._memory.goal_deg)
         self._bad_in_a_row = 0
+
+    @property
+    def servo_deg_s(self) -> float:
+        """A second limit, inside the servos: for goals that came past this guard, and for a servo that catches up."""
+        return SERVO_SHARE * self._full_profile.joint_speed_deg_s
 
     def slow_down(self, share: float) -> None:
         """Speeds of joints and tip become this share (0..1) of the profile's; 1 gives them back."""

@@ -488,3 +488,40 @@ def test_a_servo_that_hears_but_cannot_answer_is_told_by_name():
     assert table(servo_bus, TORQUE_ENABLE) == [0] * 6
     servo_bus.filters.clear()
     arm.close()
+
+
+# -- the servos' own speed limit ------------------------------------------------------------------------------
+
+
+class Paced(fake.OpenGuard):
+    servo_deg_s = 45.0
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize(("phase", "register"), [(12, 512), (8, 10), (4, 512)])
+def test_a_goal_that_came_past_the_guard_is_followed_no_faster_than_the_servos_were_told(phase, register):
+    """Without the limit a servo goes to whatever is in its goal register at 300 deg/s."""
+    servo_bus = fake.servos()
+    servo_bus.set_register(1, registers.PHASE, phase)
+    arm = fake.arm(servo_bus=servo_bus, guard=Paced())
+    arm.energize()
+    assert table(servo_bus, registers.GOAL_VELOCITY) == [register] + [512] * 5
+    before = servo_bus.plant.angle_rad[0]
+    arm._bus.sync_write(GOAL_POSITION, {1: table(servo_bus, GOAL_POSITION)[0] + 800})
+    settle(arm, 0.5)
+    assert np.rad2deg(servo_bus.plant.angle_rad[0] - before) == pytest.approx(22.5, abs=2.0)
+    settle(arm, 1.5)
+    arm.release()
+    assert table(servo_bus, registers.GOAL_VELOCITY) == [0 if phase & 8 else register] + [0] * 5
+    arm.close()
+
+
+def test_a_servo_that_takes_0_for_standing_still_moves():
+    servo_bus = fake.servos()
+    servo_bus.set_register(2, registers.PHASE, 4)
+    arm = fake.arm(servo_bus=servo_bus, guard=Paced())
+    arm.energize()
+    arm.command(POSE)
+    settle(arm, 3.0)
+    assert arm.read().pos_deg[1] == pytest.approx(POSE[1], abs=0.5)
+    arm.close()
