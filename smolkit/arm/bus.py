@@ -22,6 +22,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -58,7 +59,7 @@ class Bus:
         self.budget_s, self.retries = budget_s, retries
         self.retried = 0                           # transactions that needed another try, for health reports
         self._lock = threading.RLock()
-        self._disturbed = False                    # a late reply may still be under way
+        self._disturbed = self._closed = False     # disturbed: a late reply may still be under way
         self._odd_length = itertools.cycle(ODD_LENGTHS)
         self._last_answer: int | None = None       # id of a servo that is known to be alive
         self._silent: set[int] = set()             # ids that did not answer when they were asked last
@@ -74,7 +75,17 @@ class Bus:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self.port.closePort()
+
+    def revive(self) -> None:
+        """After SK106, when the cable may be back: opens the port anew. A bus that was closed stays so."""
+        with self._lock:
+            if self._closed:
+                self._require_open()
+            with suppress(SmolkitError):           # a dead port may fail once more
+                self.port.closePort()
+            self.port.openPort()
 
     # -- one servo --------------------------------------------------------------------------------
 

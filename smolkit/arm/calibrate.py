@@ -117,6 +117,10 @@ class CalibrationSession:
         self._watch_asked()
         return tuple(self._bar(index) for index in range(len(IDS)))
 
+    def revive(self) -> None:
+        """Goes on after a pulled cable; see `Bus.revive`."""
+        self._servos.revive()
+
     def _watch_asked(self) -> None:
         if self._asked is None:
             return

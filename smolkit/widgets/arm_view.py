@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from smolkit.arm.joints import GRIPPER, JOINT_NAMES, LOWER_DEG, UPPER_DEG, to_radians
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES, LOWER_DEG, UPPER_DEG, servo_name, to_radians
 from smolkit.arm.kinematics import link_frames, tool_frame
 from smolkit.plotting import JOINT_COLORS
 from smolkit.widgets.panel import RED, Panel
@@ -42,20 +42,25 @@ BEAMS = (
     ("jaw", (("jaw", (0, 0, 0.0185)), ("jaw", (0, -0.04, 0.0185)), ("jaw", (-0.0075, -0.083, 0.0185))), 7),
 )
 SCALE = 380                                        # px per m
-SIDE, TOP = (112, 232), (424, 152)                 # px: where the base's origin stands in the two views
+SIDE, TOP = np.array([112, 232]), np.array([424, 152])     # px: where the base's origin stands in the two views
 WIDTH, HEIGHT, TABLE_X = 745, 268, 585
 # A photographer's place: half from the left, half from the front, as high as the raised arm.
 EYE_M, LOOK_M = (0.54, 0.44, 0.36), (0.13, 0.0, 0.13)
 PHOTO_PX = (360, 480)
 
 
-def arm_svg(pose_deg: np.ndarray, ghost_deg: np.ndarray | None = None, alt: str = "", numbers: bool = True) -> str:
-    """The drawing of a pose (6,), and of `ghost_deg` pale behind it; deg, gripper %. `numbers`: those beside it."""
+def arm_svg(pose_deg: np.ndarray, ghost_deg: np.ndarray | None = None, alt: str = "", numbers: bool = True,
+            servo: int | None = None) -> str:
+    """The drawing of a pose (6,), and of `ghost_deg` pale behind it; deg, gripper %.
+
+    numbers: the six beside it. servo: an id, to be pointed at.
+    """
     width = WIDTH if numbers else TABLE_X
     ghosts = "" if ghost_deg is None else f'<g class="smolkit-ghost" opacity=".28">{_arms(ghost_deg)}</g>'
     return (f'<svg class="smolkit-arm" viewBox="0 0 {width} {HEIGHT}" width="{width}" role="img" '
             f'aria-label="{escape(alt or describe(pose_deg))}" fill="currentColor" font-size="11" '
             f'stroke-linecap="round" stroke-linejoin="round">{_STAGE}{ghosts}{_arms(pose_deg)}'
+            f"{_pointer(pose_deg, servo) if servo else ''}"
             f"{_numbers(pose_deg, ghost_deg) if numbers else ''}</svg>")
 
 
@@ -76,26 +81,40 @@ def _number(joint: int, value: float) -> str:
     return f"{value:.0f} %" if joint == GRIPPER else f"{value:+.1f} deg"
 
 
-def _arms(pose_deg: np.ndarray) -> str:
-    """Both views of one arm: from its right side, in the plane that its links move in, and from above."""
+def _flat(pose_deg: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The beams' points in px: from the arm's right side, in the plane that its links move in, and from above."""
     frames = link_frames(to_radians(pose_deg))
     ahead = -frames["shoulder"][:2, 0]             # (2,) where the pan joint points
-    beams = [(np.array([(frames[link] @ (*point, 1))[:3] for link, point in points]), width)
-             for _, points, width in BEAMS]        # ((n, 3) m, px)
-    side = [np.column_stack([AXIS_M[0] + (at[:, :2] - AXIS_M) @ ahead, at[:, 2]]) for at, _ in beams]
-    return _view(side, beams, SIDE) + _view([at[:, :2] for at, _ in beams], beams, TOP)
+    beams = [np.array([(frames[link] @ (*point, 1))[:3] for link, point in points]) for _, points, _ in BEAMS]
+    side = [np.column_stack([AXIS_M[0] + (at[:, :2] - AXIS_M) @ ahead, at[:, 2]]) for at in beams]      # (n, 2) m
+    return ([SIDE + SCALE * at * (1, -1) for at in side], [TOP + SCALE * at[:, :2] * (1, -1) for at in beams])
 
 
-def _view(flat: list[np.ndarray], beams: list, origin: tuple[int, int]) -> str:
+def _arms(pose_deg: np.ndarray) -> str:
+    return "".join(_view(px) for px in _flat(pose_deg))
+
+
+def _view(px: list[np.ndarray]) -> str:
     """The gripper last, so that it is never hidden; then the joints' axes as dots."""
-    px = [np.column_stack([origin[0] + SCALE * at[:, 0], origin[1] - SCALE * at[:, 1]]) for at in flat]
     lines = "".join(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in at)}" fill="none" '
                     f'stroke="{colour}" stroke-width="{width}"/>'
-                    for at, (_, width), colour in zip(px, beams, JOINT_COLORS, strict=True))
+                    for at, (_, _, width), colour in zip(px, BEAMS, JOINT_COLORS, strict=True))
     dots = "".join(f'<circle cx="{at[0, 0]:.1f}" cy="{at[0, 1]:.1f}" r="{width / 4 + 1:.1f}" fill="white" '
                    f'stroke="{colour}" stroke-width="2"/>'
-                   for at, (_, width), colour in zip(px[:4], beams, JOINT_COLORS, strict=False))
+                   for at, (_, _, width), colour in zip(px[:4], BEAMS, JOINT_COLORS, strict=False))
     return lines + dots
+
+
+def _pointer(pose_deg: np.ndarray, servo: int) -> str:
+    """A ring around the servo, from the side, and its name where no link is drawn."""
+    side, _ = _flat(pose_deg)
+    x, y = side[3][1] if servo == 5 else side[servo - 1][0]        # the roll servo sits at the wrist's end
+    line, at, anchor = (("h-16", (x - 38, y + 4), "end") if servo <= 3 else ("v-16", (x, y - 38), "middle"))
+    start = (x - 17, y) if servo <= 3 else (x, y - 17)
+    return (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="15" fill="none" stroke="{JOINT_COLORS[servo - 1]}" '
+            f'stroke-width="4"/><path d="M{start[0]:.1f} {start[1]:.1f}{line}" stroke="currentColor"/>'
+            f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" text-anchor="{anchor}" font-size="13" font-weight="bold">'
+            f"{servo_name(servo)}</text>")
 
 
 def _stage() -> str:

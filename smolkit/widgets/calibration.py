@@ -30,7 +30,7 @@ from smolkit.plotting import JOINT_COLORS
 from smolkit.report import Check, Report
 from smolkit.widgets.arm_view import arm_svg
 from smolkit.widgets.bars import DEG, LEGEND, bar_html, bar_words
-from smolkit.widgets.panel import GREEN, Panel, report_html
+from smolkit.widgets.panel import GREEN, Panel, report_html, revived
 
 REST_S = 2.5                                       # a joint that rests for so long at the end of its sweep is done
 HANDS = {
@@ -97,7 +97,8 @@ class CalibrationPanel(Panel):
     def sample(self) -> None:
         if self.calibration is not None or self.spoiled:
             return                                 # the session counts with the offsets from before
-        self._bars = self._session.look()
+        with revived(self._session):
+            self._bars = self._session.look()
         if self._asked is not None and self._bar(self._asked).share >= LEAST_SPAN:
             self._go_on(self._bar(self._asked))
 
@@ -138,7 +139,7 @@ class CalibrationPanel(Panel):
             kept = f" Kept: {self.kept}." if self.kept else ""
             return "Done", f"The servos hold calibration {self.calibration.fingerprint}.{kept} Lay the arm down."
         if self.spoiled:
-            return "Interrupted", "Perhaps a servo kept half of it. Mend the cable, then run the cells of the calibration again."
+            return "Interrupted", "A servo may hold half of it. Mend the cable, begin with a new CalibrationSession."
         if self._session.step == "middle":
             return "Step 1 of 3: the middle", HOLD
         if self._asked is not None:

@@ -26,7 +26,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ STYLE = """<style>
 .smolkit-done { border-left-color: #12925a; }
 .smolkit-faint { opacity: .65; }
 .smolkit-static pre { white-space: pre-wrap; }
-.smolkit-panel table, .smolkit-static table { border-collapse: collapse; }
+.smolkit-panel table, .smolkit-static table { border-collapse: collapse; color: inherit;
+  font-size: inherit; }
 .smolkit-panel td, .smolkit-panel th, .smolkit-static td, .smolkit-static th { text-align: left !important;
   vertical-align: top; padding: 2px 12px 2px 0; border: 0; }
 .smolkit-panel .jupyter-button { height: auto; min-height: 30px; }
@@ -121,6 +123,7 @@ class Panel:
 
     rate_hz = 10.0                                 # 0: it changes by its buttons alone, and has no ticker
     alt = ""                                       # what a screen reader says of the picture
+    picture_speaks = False                         # it is words already, and needs none below it
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -221,8 +224,8 @@ class Panel:
     def _still(self) -> str:
         with self.lock:
             trouble = f'<div class="smolkit-trouble">{escape(self.trouble)}</div>' if self.trouble else ""
-            return (f'{STYLE}<div class="smolkit-static">{self.picture()}{trouble}'
-                    f'<pre class="smolkit-faint">{escape(self.text())}</pre></div>')
+            words = "" if self.picture_speaks else f'<pre class="smolkit-faint">{escape(self.text())}</pre>'
+            return f'{STYLE}<div class="smolkit-static">{self.picture()}{trouble}{words}</div>'
 
     def _try(self, kind: str, work: Callable[[], Any]) -> bool:
         """A look's trouble lasts until a look succeeds, a button's until a button does: long enough to be read."""
@@ -238,7 +241,7 @@ class Panel:
         return not words
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        if self.rate_hz and not self.running:
+        if not self.running:
             self.refresh()                         # so that the picture, too, is of now
         fallbacks = {"text/html": self._still(), "text/plain": self.text()}
         self.start()
@@ -249,6 +252,17 @@ class Panel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def revived(line: Any) -> Iterator[None]:
+    """A look over `line`, a bus: where it finds the cable pulled, the next one finds the port opened anew."""
+    try:
+        yield
+    except SmolkitError as error:
+        if error.code == "SK106":
+            line.revive()
+        raise
 
 
 def _words(error: Exception) -> str:

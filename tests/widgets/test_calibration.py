@@ -175,6 +175,26 @@ def test_a_chain_that_breaks_under_the_hand_is_red_and_goes_on_when_it_is_whole(
     assert desk.panel.calibration is not None and not desk.panel.trouble
 
 
+def test_a_usb_cable_pulled_and_plugged_in_again_costs_nothing() -> None:
+    desk = Desk()
+    desk.panel.middle_button.click()
+    desk.sweep("shoulder_pan")
+    with fault("usb_unplugged", desk.servos):
+        assert not desk.panel.refresh() and "SK106" in desk.panel.trouble
+    desk.panel.refresh()                           # finds the port dead, and opens it anew
+    assert desk.panel.refresh() and not desk.panel.trouble
+    desk.go(hand_path())
+    desk.panel.accept_button.click()
+    assert desk.panel.calibration is not None and not desk.panel.trouble
+
+
+def test_a_bus_that_was_closed_stays_closed() -> None:
+    desk = Desk()
+    desk.bus.close()
+    assert not desk.panel.refresh() and "it was closed" in desk.panel.trouble
+    assert not desk.panel.refresh() and not desk.bus.port.is_open
+
+
 def test_accepting_on_a_broken_chain_puts_back_what_it_can_and_says_what_it_could_not() -> None:
     desk = Desk().done()
     before = desk.registers()
