@@ -12,7 +12,8 @@ Poses come in batches (K, 6) rad, because the envelope looks at a whole path at 
 
 Sizes: the servo and print table of the SO-101 (millimetres, link frames, new calibration). The bounding
 box of the fixed jaw is cut into palm, finger root and finger: as one box it would forbid every grasp
-that is not exactly vertical. The jaw is cut the same way. Printed parts are hollow: boxes are larger.
+that is not exactly vertical. The jaw is cut the same way. Printed parts are hollow: boxes are larger. The wrist camera with
+its mount is one box, whether there is one or not: where the simulated arm has it, and a few millimetres more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ BOXES = (
     ("gripper", "palm", (-2.6, -2.0, -22.0), (32.6, 26, 23.0)),
     ("gripper", "finger root", (-17.0, -0.5, -63.0), (13.0, 14.0, 20.0)),
     ("gripper", "finger tip", (-14.0, 0, -94.0), (6.0, 8.5, 10.2)),
+    ("gripper", "camera", (1.0, 48.0, 4.0), (17.0, 26.0, 17.0)),
     ("jaw", "root", (-1.2, -12.0, 18.9), (11.1, 22.0, 24.0)),
     ("jaw", "finger root", (-3.0, -50.5, 18.5), (9.3, 16.5, 10.0)),
     ("jaw", "finger tip", (-4.2, -75.0, 18.5), (8.2, 8.8, 8.5)),
@@ -47,14 +49,14 @@ MEETINGS = (("lower_arm", ("base", "shoulder")), ("wrist", ("base", "shoulder", 
             ("gripper", ("base", "shoulder", "upper_arm")),
             ("jaw", ("base", "shoulder", "upper_arm", "lower_arm")))
 
-_LINK = np.array([LINKS.index(link) for link, *_ in BOXES])                    # (14,)
-_CENTRE = np.array([centre for *_, centre, _ in BOXES]) / 1000                 # (14, 3) m
-_HALF = np.array([half for *_, half in BOXES]) / 1000                          # (14, 3) m
+_LINK = np.array([LINKS.index(link) for link, *_ in BOXES])                    # (B,)
+_CENTRE = np.array([centre for *_, centre, _ in BOXES]) / 1000                 # (B, 3) m
+_HALF = np.array([half for *_, half in BOXES]) / 1000                          # (B, 3) m
 _MOVING = np.array([i for i, box in enumerate(BOXES) if box[0] not in ("base", "shoulder")])
 FINGERS = np.array([BOXES[i][0] in ("gripper", "jaw") and "finger" in BOXES[i][1] for i in _MOVING])
 PAIRS = np.array([(i, j) for i, first in enumerate(BOXES) for j, second in enumerate(BOXES)
                    for link, others in MEETINGS if first[0] == link and second[0] in others])   # (P, 2)
-_REACH = np.linalg.norm(_HALF, axis=1)                                         # (14,) m, circumscribed
+_REACH = np.linalg.norm(_HALF, axis=1)                                         # (B,) m, circumscribed
 _FIXED = np.array([transform(xyz, rpy) for _, _, xyz, rpy in CHAIN])           # (6, 4, 4)
 _TIP_LINK = np.array([LINKS.index(link) for link, _ in TIPS])
 _TIP_XYZ = np.array([xyz for _, xyz in TIPS])                                  # (3, 3) m
@@ -91,8 +93,8 @@ def tips(link_frames: np.ndarray) -> np.ndarray:
 
 
 def table_heights(link_frames: np.ndarray) -> np.ndarray:
-    """Frames (K, 7, 4, 4) -> height (K, 11) m of the lowest point of each moving box over the table."""
-    up = link_frames[:, _LINK[_MOVING], 2]                                     # (K, 11, 4) row of z
+    """Frames (K, 7, 4, 4) -> height (K, M) m of the lowest point of each moving box over the table."""
+    up = link_frames[:, _LINK[_MOVING], 2]                                     # (K, M, 4) row of z
     centre = (up[..., :3] * _CENTRE[_MOVING]).sum(-1) + up[..., 3]
     return centre - (np.abs(up[..., :3]) * _HALF[_MOVING]).sum(-1)
 
@@ -102,7 +104,7 @@ def gaps(link_frames: np.ndarray) -> np.ndarray:
 
     Pairs whose circumscribed spheres are more than 2 cm apart in all K poses get that bound at once.
     """
-    at = link_frames[:, _LINK]                                                 # (K, 14, 4, 4)
+    at = link_frames[:, _LINK]                                                 # (K, B, 4, 4)
     turn = at[..., :3, :3]
     centre = (turn @ _CENTRE[..., None])[..., 0] + at[..., :3, 3]
     apart = centre[:, PAIRS[:, 1]] - centre[:, PAIRS[:, 0]]                  # (K, P, 3)
@@ -136,7 +138,7 @@ def _separation(turn_a: np.ndarray, turn_b: np.ndarray, apart: np.ndarray,
 
 
 def clearances(angle_rad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Poses (K, 6) rad -> (heights over the table (K, 11) m, gaps between links (K, P) m)."""
+    """Poses (K, 6) rad -> (heights over the table (K, M) m, gaps between links (K, P) m)."""
     at = frames(np.atleast_2d(angle_rad))
     return table_heights(at), gaps(at)
 

@@ -9,7 +9,9 @@ from smolkit.arm.inverse import reach
 from smolkit.arm.joints import LOWER_RAD, UPPER_RAD, to_radians
 from smolkit.arm.kinematics import LINKS, link_frames
 from smolkit.safety import geometry
+from smolkit.safety.envelope import Envelope
 from smolkit.safety.profiles import PROFILES
+from smolkit.sim.arm_parts import PARTS
 
 NEED_M = np.where(geometry.FINGERS, PROFILES["standard"].finger_table_m, PROFILES["standard"].table_m)
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
@@ -107,3 +109,26 @@ def test_opening_the_jaw_of_a_curled_arm_hits_its_own_body():
     curled = np.array([26, -79, 48, 93, 155, 0.0])
     assert clear(to_radians(curled))
     assert not clear(to_radians(curled + np.array([0, 0, 0, 0, 0, 69])))
+
+
+def test_the_drawn_wrist_camera_lies_in_its_box():
+    """The mount that the simulation draws: all parts of the gripper further out than its body."""
+    (_, _, centre, half), = [box for box in geometry.BOXES if box[1] == "camera"]
+    parts = [part for part in PARTS if part.link == "gripper" and part.xyz_mm[1] > 30]
+    assert len(parts) == 3
+    for part in parts:
+        outer = np.abs(np.array(part.xyz_mm) - centre) + part.size_mm
+        assert (outer[[0, 2]] <= np.array(half)[[0, 2]]).all() and part.xyz_mm[1] + part.size_mm[1] <= centre[1] + half[1]
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("pose_deg, start_deg, reason", [
+    ([0, 69, -47, 1, 88, 20], [0, 40, -47, 1, 88, 20], "table"),
+    ([0, -91, 52, 71, 107, 20], [0, -40, 52, 30, 107, 20], "self-collision")])
+def test_a_turned_wrist_camera_reaches_neither_the_table_nor_the_arm(pose_deg, start_deg, reason):
+    """Poses in which nothing but the camera is where it must not be."""
+    goal, now, envelope = np.array(pose_deg, float), np.array(start_deg, float), Envelope("standard")
+    assert clear(to_radians(now)) and not clear(to_radians(goal))
+    for _ in range(120):
+        now = envelope.admit(goal, now, 1 / 30)
+    assert reason in envelope.report().by_reason and clear(to_radians(now))
