@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smolkit.data.figures import contact_sheet, joint_traces
 from smolkit.data.reader import Dataset
 from smolkit.tour import figures
 
@@ -30,7 +31,7 @@ def first_pictures(tour: Tour, most: int = 12) -> Figure:
     with closing(Dataset(tour.dataset_dir)) as dataset:
         starts = np.asarray(dataset.starts[:-1])
         chosen = starts[np.linspace(0, len(starts) - 1, min(most, len(starts))).astype(int)]
-        return figures.contact_sheet(list(dataset.frames("observation.images.front", chosen)))
+        return contact_sheet(list(dataset.frames("observation.images.front", chosen)))
 
 
 def strip(tour: Tour, episode: int = 0, most: int = 6) -> Figure:
@@ -40,7 +41,7 @@ def strip(tour: Tour, episode: int = 0, most: int = 6) -> Figure:
         chosen = np.linspace(rows.start, rows.stop - 1, most).astype(int)
         pictures = [*dataset.frames("observation.images.front", chosen),
                     *dataset.frames("observation.images.wrist", chosen)]
-        return figures.contact_sheet(pictures, columns=most)
+        return contact_sheet(pictures, columns=most)
 
 
 def traces(tour: Tour, episode: int = 0) -> Figure:
@@ -48,7 +49,7 @@ def traces(tour: Tour, episode: int = 0) -> Figure:
     with closing(Dataset(tour.dataset_dir)) as dataset:
         rows = dataset.episode(episode)
         time_s = np.arange(len(rows["action"])) / dataset.fps
-        return figures.joint_traces(time_s, rows["observation.state"], rows["action"])
+        return joint_traces(time_s, rows["observation.state"], rows["action"])
 
 
 def learning(tour: Tour) -> Figure:

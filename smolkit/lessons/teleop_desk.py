@@ -1,0 +1,264 @@
+"""What lesson 03 finds on the desk, in each lane: an arm behind a guardian, people who lead it, a recorder.
+
+    desk = open_desk("sim")
+    desk.kit.arm, desk.lead("keys"), desk.kill_a_kernel(), desk.demonstrate(scene=0)
+
+`sim`: a simulated bench in wall time (plant, guardian and this notebook are three processes); whatever needs many
+minutes of demonstrating runs in stepped time. `recorded`: the shipped sessions, nothing moves. `real`: your arm, by
+your kit file; the emulated people stay on the emulated bench, and what moves your arm asks for `may_move`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from smolkit.arm.calibration import Calibration
+from smolkit.arm.joints import JOINT_NAMES
+from smolkit.cameras.camera import Observation
+from smolkit.data.reader import Dataset
+from smolkit.data.recorder import Recorder
+from smolkit.kit import Kit
+from smolkit.lessons import teleop_hunt, teleop_ways
+from smolkit.lessons.lane import dataset, outputs
+from smolkit.lessons.teleop_death import Death, kill_on_a_bench
+from smolkit.lessons.teleop_hunt import PACE, Session, session_of
+from smolkit.lessons.teleop_ways import Led
+from smolkit.report import SmolkitError
+from smolkit.sim.bench import measured_calibration
+from smolkit.teleop.keys import KeyPilot
+from smolkit.teleop.loop import Actor, Decision, Step, run_episode
+from smolkit.teleop.scripted import ScriptedActor
+from smolkit.teleop.sliders import SliderPilot
+
+LESSON = "03_teleop_recording"
+SHIPPED_HUNTS = 6
+LONGEST_S, IMAGE_PX = 14.0, 96
+HESITATES = (20, 45)                               # steps of an attempt in which the demonstrator thinks
+
+
+class Desk:
+    """The sim lane's desk, and what all lanes share. Close it at the end."""
+
+    lane = "sim"
+
+    def __init__(self) -> None:
+        self.kit = self._open()
+
+    def _open(self) -> Kit:
+        return Kit.sim("tour", teleop_hunt.SCENE, image_px=IMAGE_PX, wall_clock=True)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Of the arm that is recorded."""
+        return measured_calibration()
+
+    def tell(self, what: Callable[[], object]) -> None:
+        """Does something with the arm, and prints what the arm says: what it does now, or why not."""
+        try:
+            what()
+            print(f"done: the arm is {self.kit.arm.state}")
+        except SmolkitError as error:
+            print(error)
+
+    def nudge(self, by_deg: float = 5.0) -> None:
+        """Turns the shoulder by a few degrees, 30 goals in a second."""
+        arm, clock = self.kit.arm, self.kit.clock
+        start_deg, begin_s = arm.read().pos_deg, clock.now_s()
+        for index in range(30):
+            arm.command(start_deg + by_deg * (index + 1) / 30 * np.eye(6)[0])
+            clock.sleep_until(begin_s + (index + 1) / 30)
+
+    def kill_a_kernel(self) -> Death:
+        """A child process moves an arm of its own and is killed; 10 seconds of wall time."""
+        return kill_on_a_bench()
+
+    def lead(self, way: str) -> Led:
+        """The same ball, reached in one of `WAYS`."""
+        return teleop_ways.lead(way)
+
+    def pilots(self) -> dict[str, Actor]:
+        """What a person can lead this arm with, for the panel; a leader arm is added by its owner."""
+        return {"sliders": SliderPilot(self.kit.arm.profile), "keys": KeyPilot(self.kit.arm.profile)}
+
+    def recorder(self, name: str, task: str) -> Recorder:
+        """Records into a folder of this lesson's outputs; what lies there is continued."""
+        return Recorder(self.folder(name), fps=PACE.policy_hz, task=task, calibration=self.calibration,
+                        cameras=[camera.role for camera in self.kit.cameras.values()], notes={"lesson": LESSON})
+
+    def folder(self, name: str) -> Path:
+        """Where a dataset of this lesson lies; those of the sim lane and the desk never mix."""
+        return outputs(LESSON) / f"{self.lane}_{name}"
+
+    def demonstrate(self, scene: int, hesitant: bool = False) -> list[Step]:
+        """An attempt at the task in the scene of that number, by the scripted demonstrator."""
+        return attempt(scene, hesitant)
+
+    @cached_property
+    def healthy(self) -> Session:
+        """The hunt's session without a fault."""
+        return session_of(None, self._session(None))
+
+    def hunt(self, seed: int) -> Session:
+        """The session whose fault the seed draws."""
+        return session_of(seed, self._session(seed))
+
+    def _session(self, seed: int | None) -> list[Step]:
+        return teleop_hunt.play(seed)
+
+    def close(self) -> None:
+        """Parks, lets go, ends what was started."""
+        self.kit.close()
+
+    def __enter__(self) -> Desk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RecordedDesk(Desk):
+    """The shipped sessions of `datasets/teleop_recording`."""
+
+    lane = "recorded"
+
+    def _open(self) -> Kit:
+        self.shipped = dataset("teleop_recording")
+        return Kit.recorded(self.shipped / "demos")
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.kit.arm.calibration
+
+    def kill_a_kernel(self) -> Death:
+        return Death.load(self.shipped / "death")
+
+    def lead(self, way: str) -> Led:
+        return load_led(self.shipped / "ways.csv")[way]
+
+    def pilots(self) -> dict[str, Actor]:
+        return {"sliders": SliderPilot(), "keys": KeyPilot()}
+
+    def demonstrate(self, scene: int, hesitant: bool = False) -> list[Step]:
+        scenes = len(_episodes(self.shipped / "demos")) - 1        # the last one hesitates
+        return recorded_steps(self.shipped / "demos", scenes if hesitant else scene % scenes)
+
+    def hunt(self, seed: int) -> Session:
+        return super().hunt(seed % SHIPPED_HUNTS)
+
+    def _session(self, seed: int | None) -> list[Step]:
+        return recorded_steps(self.shipped / "hunt", 0 if seed is None else 1 + seed)
+
+
+class RealDesk(Desk):
+    """Your arm. Tried on emulated servos behind a port only; keep a hand at the power switch."""
+
+    lane = "real"
+
+    def __init__(self, kit_file: Path | str, may_move: bool):
+        self._kit_file, self._may_move = kit_file, may_move
+        super().__init__()
+
+    def _open(self) -> Kit:
+        return Kit.open(self._kit_file)
+
+    @property
+    def calibration(self) -> Calibration:
+        return self.kit.arm.calibration
+
+    def tell(self, what: Callable[[], object]) -> None:
+        if self._may_move:
+            return super().tell(what)
+        return print("not done: set MAY_MOVE = True in the first cell when you stand beside your arm, one hand at "
+                     "the power switch")
+
+    def recorder(self, name: str, task: str) -> Recorder:
+        """What the emulated demonstrator shows has the bench's calibration and pictures; `mine` has yours."""
+        if name == "mine":
+            return super().recorder(name, task)
+        with Kit.sim("tour", image_px=IMAGE_PX) as bench:
+            return Recorder(self.folder(name), fps=PACE.policy_hz, task=task, calibration=bench.arm.calibration,
+                            cameras=[camera.role for camera in bench.cameras.values()], notes={"lesson": LESSON})
+
+
+def open_desk(lane: str, kit_file: Path | str = "kit.toml", may_move: bool = False) -> Desk:
+    """The desk of a lane; `kit_file` and `may_move` are for the real one."""
+    return {"sim": Desk, "recorded": RecordedDesk, "real": lambda: RealDesk(kit_file, may_move)}[lane]()
+
+
+# -- attempts at the task -------------------------------------------------------------------------------------
+
+
+def attempt(scene: int, hesitant: bool = False) -> list[Step]:
+    """The scripted demonstrator on the simulated bench, in stepped time; a hesitant one thinks in the middle."""
+    with Kit.sim("tour", 100 + scene, image_px=IMAGE_PX, renderer=_renderer(), parks=False) as kit:
+        kit.arm.energize()
+        expert = ScriptedActor(kit.bench)
+        actor = _Hesitant(expert) if hesitant else expert
+        return list(run_episode(kit, actor, LONGEST_S, PACE, finished=kit.bench.success))
+
+
+class _Hesitant:
+    """Stops for two and a half seconds to think, in the middle of a demonstration."""
+
+    def __init__(self, expert: Actor):
+        self._expert, self._steps, self._last = expert, 0, Decision(np.zeros(6))
+
+    def __call__(self, seen: Observation) -> Decision:
+        if not HESITATES[0] <= self._steps < HESITATES[1]:
+            self._last = self._expert(seen)
+        self._steps += 1
+        return self._last
+
+
+@lru_cache(maxsize=1)
+def _renderer():
+    from smolkit.sim.world import World
+    return World().renderer
+
+
+# -- what was recorded ----------------------------------------------------------------------------------------
+
+
+def recorded_steps(root: Path, episode: int) -> list[Step]:
+    """An episode of a dataset, as the steps that once recorded it."""
+    with closing(Dataset(root, episodes=[episode])) as one:
+        rows, keys = one.episode(episode), one.camera_keys
+        pictures = {key: one.frames(key, one.positions(episode)) for key in keys}
+    roles = [key.rsplit(".", 1)[-1] for key in keys]
+    return [Step(index, Observation(rows["observation.state"][index].astype(float),
+                                    {role: pictures[key][index] for role, key in zip(roles, keys, strict=True)},
+                                    rows["task"][index], *_moments(rows["captured_s"][index], roles)), action)
+            for index, action in enumerate(rows["action"].astype(float))]
+
+
+def _moments(captured_s: np.ndarray, roles: list[str]) -> tuple[float, dict[str, float]]:
+    state_s, *pictures_s = map(float, captured_s)
+    return state_s, dict(zip(roles, pictures_s, strict=True))
+
+
+@lru_cache(maxsize=4)
+def _episodes(root: Path) -> tuple[int, ...]:
+    with closing(Dataset(root)) as found:
+        return tuple(episode.index for episode in found.episodes)
+
+
+def save_led(leds: dict[str, Led], path: Path) -> None:
+    """All ways in one table."""
+    header = ",".join(("way", "time_s", *(f"action.{name}" for name in JOINT_NAMES),
+                       *(f"state.{name}" for name in JOINT_NAMES)))
+    lines = [",".join([led.way, f"{time_s:.3f}", *(f"{value:.2f}" for value in (*action, *state))])
+             for led in leds.values()
+             for time_s, action, state in zip(led.time_s, led.action_deg, led.state_deg, strict=True)]
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+
+def load_led(path: Path) -> dict[str, Led]:
+    """What `save_led` wrote."""
+    rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    tables = {way: np.array([row[1:] for row in rows if row[0] == way], float) for way in teleop_ways.WAYS}
+    return {way: Led(way, table[:, 0], table[:, 1:7], table[:, 7:], True) for way, table in tables.items()}

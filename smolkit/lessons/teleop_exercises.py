@@ -1,0 +1,148 @@
+"""Checks for the exercises of `notebooks/03_teleop_recording.ipynb`: one line of text each, never an exception.
+
+    >>> print(check_lag(lambda action, state, period_ms: None))
+    Exercise 3.2: not attempted yet
+    >>> print(check_idle(lambda state, fps: 37.5))
+    Exercise 3.3: not yet. A share lies between 0 and 1; you give 37.5. Divide by 100?
+
+The bug hunt's check, 3.4, lives in `teleop_hunt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smolkit.data.inspection import demonstrations, idle_share
+from smolkit.lessons.grammar import Exercise, is_number
+from smolkit.lessons.teleop_death import Death
+from smolkit.report import SmolkitError
+
+FATES = ("goes on to its goal", "falls at once", "stands, then parks")
+LEAST_EPISODES = 4
+
+
+def check_prediction(prediction: Any) -> str:
+    """Exercise 3.1: what an arm does when its notebook is killed, and when; any honest guess passes."""
+    exercise = Exercise("3.1")
+    if not isinstance(prediction, Mapping) or set(prediction) != {"the arm", "stands after (s)", "limp after (s)"}:
+        return exercise.not_yet("Keep the dictionary as it was, and replace each None")
+    if all(value is None for value in prediction.values()):
+        return exercise.not_attempted
+    if prediction["the arm"] not in FATES:
+        return exercise.not_yet(f"For the arm, one of: {'; '.join(FATES)}")
+    times = [prediction["stands after (s)"], prediction["limp after (s)"]]
+    if not all(is_number(time_s) and 0 <= time_s <= 600 for time_s in times):
+        return exercise.not_yet("Two times in seconds, please, between 0 and 600")
+    return exercise.passed("Keep it: the measurement will be compared with it")
+
+
+def compare_prediction(prediction: Any, death: Death) -> str:
+    """The guess beside what the guardian's log says."""
+    if "pass" not in check_prediction(prediction):
+        return "No prediction was made, so nothing can surprise you. Exercise 3.1 is a few cells up."
+    fate = "as you said" if prediction["the arm"] == FATES[2] else f"you said: it {prediction['the arm']}"
+    return (f"It stood, then parked ({fate}). It stood after {death.stands_after_s:.2f} s, you said "
+            f"{prediction['stands after (s)']:g}; limp after {death.limp_after_s:.1f} s, you said "
+            f"{prediction['limp after (s)']:g}.")
+
+
+def check_lag(lag_ms: Callable[[np.ndarray, np.ndarray, float], float | None]) -> str:
+    """Exercise 3.2: by how much the state runs behind the action, in ms, found by shifting one against the other."""
+    exercise = Exercise("3.2")
+    for frames, period_ms in ((3, 100 / 3), (0, 100 / 3), (2, 100.0), (6, 20.0)):
+        action, state = _hand_and_follower(frames)
+        given, error = exercise.call(lag_ms, action.copy(), state.copy(), period_ms)
+        if error:
+            return error
+        if given is None:
+            return exercise.not_attempted
+        right = frames * period_ms
+        if not is_number(given):
+            return exercise.not_yet(f"One number in ms, please, not {type(given).__name__}")
+        if abs(given - right) > 0.5 * period_ms:
+            return exercise.not_yet(f"A follower {frames} frames of {period_ms:.1f} ms behind: you give "
+                                    f"{given:.0f} ms, it is {right:.0f}. {_lag_hint(float(given), frames, period_ms)}")
+    return exercise.passed("A policy learns this lead from your recording")
+
+
+def _hand_and_follower(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) each: a smooth hand, and one that does the same later, with a zero elsewhere and a little noise."""
+    rng = np.random.default_rng(frames)
+    hand = np.convolve(np.cumsum(rng.normal(size=260)), np.ones(9) / 9, mode="valid")             # deg
+    shown = hand[20:220]
+    return shown, hand[20 - frames:220 - frames] + 40 + rng.normal(0, 0.05, 200)
+
+
+def _lag_hint(given: float, frames: int, period_ms: float) -> str:
+    if abs(given + frames * period_ms) < 0.5 * period_ms:
+        return "The sign is turned round: the state comes later, and that is positive."
+    if frames and abs(given - frames) < 0.5:
+        return "That is frames; how many ms is one?"
+    if frames and abs(given - frames * period_ms / 1000) < 0.01:
+        return "Those are seconds."
+    return ("For each shift, compare action[:-shift] with state[shift:], each less its own mean: the two may stand "
+            "on different zeros.")
+
+
+def check_idle(idle: Callable[[np.ndarray, float], float | None]) -> str:
+    """Exercise 3.3: the share of steps in which no joint moved 5 deg/s or faster."""
+    exercise = Exercise("3.3")
+    for state, fps in _idle_cases():
+        given, error = exercise.call(idle, state.copy(), fps)
+        if error:
+            return error
+        if given is None:
+            return exercise.not_attempted
+        if not is_number(given):
+            return exercise.not_yet(f"One number, please, not {type(given).__name__}")
+        right = idle_share(state, fps)
+        if abs(given - right) > 0.011:
+            return exercise.not_yet(_idle_hint(float(given), state, fps, right))
+    return exercise.passed("Above 0.3 show it again: who learns from pauses, pauses")
+
+
+def _idle_cases() -> list[tuple[np.ndarray, float]]:
+    """(state (101, 6), fps): moves to and fro, one joint alone, another rate; the gripper in percent of 1 deg."""
+    still, there = np.zeros((101, 6)), np.zeros((101, 6))
+    there[:, 2] = np.interp(np.arange(101), [0, 30, 60, 100], [0, 45, 0, 0])
+    one_by_one = still.copy()
+    one_by_one[:, 0] = np.interp(np.arange(101), [0, 20, 100], [0, 40, 40])
+    one_by_one[:, 3] = np.interp(np.arange(101), [0, 40, 70, 100], [0, 0, 60, 60])
+    creeping = np.arange(101)[:, None] * np.array([0.3, 0, 0, 0, 0, 0])            # 0.3 deg a frame
+    return [(there, 10.0), (one_by_one, 10.0), (creeping, 10.0), (creeping, 30.0)]
+
+
+def _idle_hint(given: float, state: np.ndarray, fps: float, right: float) -> str:
+    step = np.diff(state, axis=0)
+    told = f"you give {given:.2f}, it is {right:.2f}."
+    if not 0 <= given <= 1:
+        return f"A share lies between 0 and 1; you give {given:g}. Divide by 100?"
+    if abs(given - (1 - right)) < 0.011 and abs(given - right) > 0.011:
+        return f"That is the share in which something moved; {told}"
+    if abs(given - (step.max(axis=1) * fps < 5).mean()) < 0.011:
+        return f"A joint that goes back moves, too: {told} Where is the absolute value?"
+    if abs(given - (np.abs(step) * fps < 5).mean()) < 0.011:
+        return f"You count joints; an arm is idle only while all six are: {told}"
+    if abs(given - (np.abs(step).max(axis=1) < 5).mean()) < 0.011:
+        return f"5 deg/s, not 5 deg a frame: {told} Multiply by fps"
+    return f"At {fps:g} frames a second {told} Compare the fastest joint of each step with 5 deg/s"
+
+
+def check_dataset(root: Any, least: int = LEAST_EPISODES) -> str:
+    """Exercise 3.5: your own recording. Red lines say what to show again, and why."""
+    exercise = Exercise("3.5")
+    if root is None:
+        return exercise.not_attempted
+    try:
+        report = demonstrations(Path(root), least)
+    except SmolkitError as error:
+        return exercise.not_yet(f"It does not open. {error}")
+    red = [check for check in report.checks if not check.ok]
+    if not red:
+        episodes = report.checks[0].found
+        return exercise.passed(f"{episodes}, {len(report.checks)} checks green. Hand it in")
+    return exercise.not_yet("\n".join(check.text() for check in red))
