@@ -256,7 +256,7 @@ def setup_motors(port: PortName, arm_type: Annotated[str, typer.Option("--type",
 def calibrate(port: PortName,
               out: Annotated[Path | None, typer.Option(help="the calibration file to write")] = None,
               name: Annotated[str | None, typer.Option(help="instead: the arm's name in LeRobot's folders")] = None,
-              role: Annotated[str, typer.Option(help="follower or leader, with --name")] = "follower",
+              role: Annotated[str, typer.Option(help="follower or leader")] = "follower",
               hold_s: Annotated[float, typer.Option(help="seconds to bring the arm into its middle pose")] = 10.0,
               sweep_s: Annotated[float, typer.Option(help="seconds to sweep a joint, at most")] = 60.0,
               release: Annotated[bool, typer.Option(help="cut the torque first: somebody holds the arm")] = False,
@@ -268,12 +268,12 @@ def calibrate(port: PortName,
     from smolkit.clock import WallClock
     files = _calibration_files(out, name, role)
     with Bus(port_named(port)) as bus:
-        session = CalibrationSession(bus, release=release)
+        session = CalibrationSession(bus, release=release, role=role)
         say("torque is off: the arm is limp")
         with Sweeps() as show:
             say(guided(session, WallClock(), say, show, hold_s=hold_s, patience_s=sweep_s).text())
         calibration = session.accept()
-    _keep(calibration, files)
+    _keep(calibration, files, role)
     say(f"the servos keep it, too. Next: smolkit doctor {port} --calibration {files[0]}")
 
 
@@ -287,7 +287,7 @@ def _calibration_files(out: Path | None, name: str | None, role: str) -> tuple[P
     return (out,) if out else default_paths(name, role)
 
 
-def _keep(calibration: Calibration, files: tuple[Path, ...]) -> None:
+def _keep(calibration: Calibration, files: tuple[Path, ...], role: str) -> None:
     """Saves the calibration, and says what changed since the one before."""
     from smolkit.arm.calibration import Calibration
     from smolkit.arm.history import diff, keep, kept
@@ -295,7 +295,7 @@ def _keep(calibration: Calibration, files: tuple[Path, ...]) -> None:
         say(f"saved in {keep(calibration, path)}, fingerprint {calibration.fingerprint}")
         *_, older, newest = (None, None, *kept(path))
         if older:
-            say(f"since {older.stem[:17]}: {diff(Calibration.load(older), Calibration.load(newest)).text()}")
+            say(f"since {older.stem[:17]}: {diff(*(Calibration.load(file, role) for file in (older, newest))).text()}")
 
 
 class Sweeps:

@@ -68,7 +68,8 @@ class CalibrationSession:
     Raises SK112 where a servo holds: a raised arm would fall. `release` says that somebody holds the arm.
     """
 
-    def __init__(self, bus: Bus, *, release: bool = False):
+    def __init__(self, bus: Bus, *, release: bool = False, role: str = "follower"):
+        self.role = role                           # "leader": its trigger goes less far than a jaw
         require_servos(bus, IDS)
         _make_limp(bus, release)
         self._servos = bus
@@ -168,7 +169,8 @@ class CalibrationSession:
         """What speaks against this calibration, before anything of it is kept."""
         span = self.high - self.low
         given = np.where(np.arange(len(IDS)) == WRIST_ROLL, 4095, span)
-        return Report("calibration", (self._swapped(), self._seam(), *sweep_report(given).checks, self._middle(span)))
+        swept = sweep_report(given, self.role).checks
+        return Report("calibration", (self._swapped(), self._seam(), *swept, self._middle(span)))
 
     def _swapped(self) -> Check:
         words = "; ".join(f"{JOINT_NAMES[asked]} was to move, {JOINT_NAMES[other]} did"

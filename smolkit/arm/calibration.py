@@ -29,6 +29,7 @@ LEROBOT_TURN = 4095                                # ticks a turn in LeRobot's d
 RAD_PER_TRUE_TICK = 2 * np.pi / 4096
 MAX_OFFSET = 2047                                  # 11 bits of magnitude
 LEAST_SPAN = 0.75                                  # of the joint's mechanical range: less is half a sweep
+LEAST_TRIGGER = 0.25                               # of it: a leader's handle is a lever that springs back, no jaw
 MOST_SPAN = 1.25                                   # of it; real arms reach 1.21 at the gripper
 REAL_SPANS = (2739, 2384, 2213, 2372, 3901, 1511)  # tick; one user's SO-101, swept to its stops
 FOLLOWER_FOLDERS = ("so_follower", "so101_follower")       # today's name, and the older one
@@ -167,8 +168,11 @@ class Calibration:
         return Calibration(tuple(_motor(name, table[name]) for name in JOINT_NAMES))
 
     @staticmethod
-    def load(path: str | Path) -> Calibration:
-        """Reads a calibration file; raises SK120 (unreadable) or SK121 (not plausible)."""
+    def load(path: str | Path, role: str = "") -> Calibration:
+        """Reads a calibration file; raises SK120 (unreadable), SK121 or SK122 (not plausible).
+
+        role: "follower" or "leader", whose trigger goes less far than a jaw; not given, the folder's name tells.
+        """
         try:
             table = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -176,15 +180,15 @@ class Calibration:
                                "the arm was never calibrated on this computer, or the file is damaged",
                                "smolkit calibrate PORT --out FILE") from error
         calibration = Calibration.from_dict(table)
-        calibration.check_sweep()
+        calibration.check_sweep(role or ("leader" if Path(path).parent.name in LEADER_FOLDERS else "follower"))
         return calibration
 
-    def check_sweep(self) -> None:
+    def check_sweep(self, role: str = "follower") -> None:
         """Raises SK122 where a joint's range is far from what the joint's mechanics allow; see `sweep_report`."""
-        sweep_report(self.range_max - self.range_min).raise_if_red()
+        sweep_report(self.range_max - self.range_min, role).raise_if_red()
 
 
-def sweep_report(span: np.ndarray) -> Report:
+def sweep_report(span: np.ndarray, role: str = "follower") -> Report:
     """Spans (6,) in ticks, compared with the drawing's and with those of a real arm.
 
     Too wide is as wrong as half: the middle, which is zero degrees, would be somewhere else. wrist_roll
@@ -193,13 +197,15 @@ def sweep_report(span: np.ndarray) -> Report:
         >>> print(sweep_report(np.array([2739, 2384, 1000, 2372, 4095, 1511])).red()[0].line())
         ✗ SK122 elbow_flex: found 1000 ticks (88 deg), expected 1653 to 2754 ticks (145 to 242 deg); a real arm: 2213
     """
-    return Report("ranges", tuple(_span_check(joint, int(ticks), real)
+    return Report("ranges", tuple(_span_check(joint, int(ticks), real, role)
                                   for joint, ticks, real in zip(JOINTS, span, REAL_SPANS, strict=True)))
 
 
-def _span_check(joint: Joint, span: int, real: int) -> Check:
+def _span_check(joint: Joint, span: int, real: int, role: str) -> Check:
     drawn = (joint.upper_rad - joint.lower_rad) / RAD_PER_TRUE_TICK
-    least, most = LEAST_SPAN * drawn, 4095 if joint.name == "wrist_roll" else MOST_SPAN * drawn
+    trigger = role == "leader" and joint is JOINTS[GRIPPER]
+    least = (LEAST_TRIGGER if trigger else LEAST_SPAN) * drawn
+    most = 4095 if joint.name == "wrist_roll" else MOST_SPAN * drawn
     cause = ("the joint was not moved from stop to stop while its range was recorded" if span < least else
              "a loose horn slipped during the sweep, a missing stop, or the file was edited by hand")
     return Check("SK122", joint.name, least <= span <= most,
@@ -270,4 +276,4 @@ def default_paths(arm_id: str, role: str = "follower", root: Path | None = None)
 def find(arm_id: str, role: str = "follower", root: Path | None = None) -> Calibration:
     """The calibration of `arm_id` from LeRobot's folders; raises SK120 naming where it looked."""
     paths = default_paths(arm_id, role, root)
-    return Calibration.load(next((path for path in paths if path.exists()), paths[0]))
+    return Calibration.load(next((path for path in paths if path.exists()), paths[0]), role)

@@ -182,3 +182,20 @@ def test_a_range_wider_than_the_joint_is_not_believed_except_of_the_wrist_roll(n
     with pytest.raises(SmolkitError, match="SK122") as error:
         wide.check_sweep()
     assert name in error.value.expected and "4095" in error.value.found
+
+
+def test_a_leaders_trigger_may_go_less_far_than_a_jaw_and_nothing_else_may(tmp_path):
+    table = REAL.as_dict()
+    middle = (table["gripper"]["range_min"] + table["gripper"]["range_max"]) // 2
+    table["gripper"] |= {"range_min": middle - 250, "range_max": middle + 250}          # 44 of the jaw's 110 deg
+    trigger = Calibration.from_dict(table)
+    path = trigger.save(tmp_path / "arm.json")
+    with pytest.raises(SmolkitError, match="SK122"):
+        Calibration.load(path)
+    assert Calibration.load(path, "leader") == trigger
+    trigger.save(cal.default_paths("blue", "leader", tmp_path)[0])
+    assert cal.find("blue", "leader", tmp_path) == trigger
+    assert Calibration.load(cal.default_paths("blue", "leader", tmp_path)[0]) == trigger
+    table["elbow_flex"]["range_max"] = table["elbow_flex"]["range_min"] + 500
+    with pytest.raises(SmolkitError, match="SK122"):
+        Calibration.from_dict(table).check_sweep("leader")
