@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,8 @@ from smolkit.safety.guardian import PATIENT
 from smolkit.sim.bench import HORN_OFFSET_TICKS
 
 if TYPE_CHECKING:
+    from ipywidgets import ToggleButton
+
     from smolkit.widgets.hand import HandPanel
 
 LOOKS = 40                                         # of one sweep by a programmed hand
@@ -56,7 +58,7 @@ class Desk:
     lane = "sim"
 
     def __init__(self, tell: Callable[[str], None] = print):
-        self.tell, self._stack, self._bus = tell, ExitStack(), None
+        self.tell, self._stack, self._bus, self._pulled = tell, ExitStack(), None, False
         self.port, self.servos = self._open()
 
     def _open(self) -> tuple[object, ServoBus | None]:
@@ -104,9 +106,24 @@ class Desk:
         return data
 
     def ports(self) -> tuple[Port, ...]:
-        """The serial ports that the computer has; on an emulated desk the arm's board, and another device."""
+        """The serial ports that the computer has; on an emulated desk the arm's board, and something else."""
         board = Port(str(getattr(self.port, "name", self.port)), "servo board (emulated)", 0x1A86, 0x55D3, "EMULATED01")
-        return board, Port("modem", "something else with a serial port", None, None, None)
+        other = Port("modem", "something else with a serial port", None, None, None)
+        return (other,) if self._pulled else (board, other)
+
+    def cable(self) -> tuple[ToggleButton, ...]:
+        """An emulated desk's USB cable: a button that pulls it, for `ports`."""
+        import ipywidgets
+
+        def pull(change: dict) -> None:
+            self._pulled = change["new"]
+        button = ipywidgets.ToggleButton(description="pull the USB cable", tooltip="press again to plug it in")
+        button.observe(pull, "value")
+        return (button,)
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        time.sleep(seconds)
 
     # -- hands ------------------------------------------------------------------------------------------
 
@@ -120,10 +137,10 @@ class Desk:
         angle_rad[0] = angle_rad[0] if pose == "middle" else LOWER_RAD[0]
         self.hand(angle_rad)
 
-    def hands(self) -> HandPanel | None:
-        """What a learner moves the arm with: sliders in the sim lane; the tape starts in the recorded one."""
+    def hands(self) -> tuple[HandPanel, ...]:
+        """What a learner moves the arm with: sliders in the sim lane; in the recorded one the tape starts."""
         from smolkit.widgets.hand import HandPanel
-        return HandPanel(self.hand, lambda: self.servos.plant.state().angle_rad)
+        return (HandPanel(self.hand, lambda: self.servos.plant.state().angle_rad),)
 
     def sweep(self, session: CalibrationSession, joint: str) -> list[int]:
         """Moves `joint` from stop to stop while the session looks; where it saw the joint, in its ticks."""
@@ -201,12 +218,12 @@ class RecordedDesk(Desk):
             self.servos.seek(float(moment_s))
             yield
 
-    def hands(self) -> HandPanel | None:
+    def hands(self) -> tuple[HandPanel, ...]:
         self.servos.play(WallClock())
         begin_s, end_s = self.servos.span("middle")
-        self.tell(f"the tape runs, {self.servos.seconds:.0f} s: from second {begin_s:.0f} to {end_s:.0f} the arm is held "
-                  "in its middle pose, then each joint is swept; run this cell again to see it again")
-        return None
+        self.tell(f"the tape runs for {self.servos.seconds:.0f} s: from second {begin_s:.0f} to {end_s:.0f} the arm is "
+                  "held in its middle pose, then each joint is swept; run this cell again to see it again")
+        return ()
 
     def _movable(self, file: Path, ready: bool) -> str:
         return self._stand_in(file, "a recording does not move")
@@ -228,6 +245,9 @@ class RealDesk(Desk):
         """The serial ports of this computer."""
         return ports()
 
+    def cable(self) -> tuple[ToggleButton, ...]:
+        return ()
+
     def hold(self, pose: str) -> None:
         """Asks you to, and waits."""
         self.tell(f"bring every joint to the middle of its range and hold the arm there: {HOLD_S:g} s")
@@ -246,9 +266,9 @@ class RealDesk(Desk):
             if covered >= LEAST_SPAN and time.monotonic() - grew_s > REST_S:
                 return
 
-    def hands(self) -> HandPanel | None:
+    def hands(self) -> tuple[HandPanel, ...]:
         self.tell("your own: hold the limp arm with one, press the panel's buttons with the other")
-        return None
+        return ()
 
     @property
     def for_mistakes(self) -> Desk:
@@ -276,7 +296,7 @@ class NewServos:
     """A box of six servos as they are sold, all with id 1; only those that are `plugged` hang on the board.
 
         >>> box = NewServos()
-        >>> box.plug(6)
+        >>> box.plug((6,))
         >>> box.bus.everyone()[0]
         (1,)
     """
@@ -286,15 +306,15 @@ class NewServos:
         for number in IDS:
             self.servos.set_register(number, registers.ID, 1)
         self.bus = Bus(connect(self.servos))
-        self.plug()
+        self.plug(())
 
-    def plug(self, *numbers: int) -> None:
+    def plug(self, numbers: Iterable[int]) -> None:
         """These servos are on the wire, the others are not; 1 is what will be the shoulder_pan."""
         self.servos.dead = set(IDS) - set(numbers)
 
     def obey(self, step: Step) -> None:
         """Does with the plugs what `setup_motors` asks for."""
         if step.state == "plug in":
-            self.plug(step.servo_id)
-        elif step.state == "unplug":
-            self.plug()
+            self.plug((step.servo_id,))
+        elif step.state in ("unplug", "refused"):
+            self.plug(())

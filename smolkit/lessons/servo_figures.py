@@ -165,7 +165,8 @@ def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, floa
     ax.annotate("", tips[1][[0, 2]], tips[0][[0, 2]], arrowprops={"arrowstyle": "<->", "color": RED, "linewidth": 1.8})
     ax.add_patch(_cube(tips[0]))
     ax.axhline(0, color=GREY, linewidth=2)
-    ax.set(xlim=(-30, 620), xlabel="forward (mm)", ylabel="up (mm)", aspect="equal", title=f"{apart_mm:.0f} mm beside the cube")
+    ax.set(xlim=(-30, 620), xlabel="forward (mm)", ylabel="up (mm)", aspect="equal",
+           title=f"{apart_mm:.0f} mm beside the cube")
     ax.legend(loc="upper right")
     return fig, apart_mm
 
