@@ -2,9 +2,10 @@
 
     python datasets/make_camera_setup.py
 
-Two cameras of the simulated bench film an arm that a hand moves (`smolkit.lessons.camera_desk`), once as they stand
-and once a little bumped; and the gripper comes down on a cube, as the wrist camera sees it. Everything follows from
-the seeds of the desk. Two renderers shade differently: made with EGL (Mesa llvmpipe), others give other bytes.
+Two cameras of the simulated bench film an arm that a hand moves (`smolkit.lessons.camera_desk`): as they stand, once a
+little bumped, and once on another morning; and the gripper comes down on a cube, as the wrist camera sees it.
+Everything follows from the seeds of the desk. Two renderers shade differently: made with EGL (Mesa llvmpipe), others
+give other bytes.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ from smolkit.lessons.camera_desk import BUMP_DEG, FPS, ROLES, CameraDesk, open_d
 
 FOLDER = Path(__file__).parent / "camera_setup"
 LOW_M, HIGH_M, STEPS = 0.012, 0.14, 16
-GOOD_S, MOVED_S = 3.0, 2.0
+GOOD_S, OTHER_S = 3.0, 1.2
 OPEN_RAD = 0.9
 
 
 def main() -> None:
-    """All five clips."""
+    """All seven clips."""
     FOLDER.mkdir(exist_ok=True)
-    with open_desk("sim") as desk:
-        for role, frames in desk.film(GOOD_S).items():
-            write(role, frames)
-    with open_desk("sim") as desk:
-        for role in ROLES:
-            desk.shift(role, BUMP_DEG)
-        for role, frames in desk.film(MOVED_S).items():
-            write(f"{role}_moved", frames)
+    for suffix, seconds in (("", GOOD_S), ("_moved", OTHER_S), ("_morning", OTHER_S)):
+        with open_desk("sim") as desk:
+            if suffix == "_moved":
+                for role in ROLES:
+                    desk.shift(role, BUMP_DEG)
+            if suffix == "_morning":
+                desk.next_morning()
+            for role, frames in desk.film(seconds).items():
+                write(role + suffix, frames)
     with open_desk("sim") as desk:
         write("wrist_descent", descent(desk))
 

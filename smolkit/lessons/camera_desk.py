@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from smolkit.safety.faults import fault
 from smolkit.sim.bench import Bench
 
 ROLES = ("front", "wrist")
+SEED = 3                                       # of the bench on the first day
 FPS, DELAY_S, NOISE = 10, 0.05, 2.0            # of the simulated cameras; NOISE in grey levels, as cheap sensors have
 FILM_S = 4.0
 MIDDLE_DEG = np.array([0.0, -40.0, 28.0, 72.0, 0.0, 42.0])       # body deg, gripper %
@@ -72,6 +74,25 @@ class BenchCamera:
         """Nothing to close: the bench owns its renderer."""
 
 
+@dataclass
+class Socket:
+    """Where a camera is plugged in: a panel that looks at it goes on when another camera, or clip, comes."""
+
+    camera: Camera
+
+    @property
+    def role(self) -> CameraRole:
+        return self.camera.role
+
+    def read(self) -> Frame:
+        """Of whatever is plugged in."""
+        return self.camera.read()
+
+    def close(self) -> None:
+        """Closes it."""
+        self.camera.close()
+
+
 class CameraDesk:
     """Cameras by role. `cameras` may be exchanged, which is what faults do; `live` see the same in wall time."""
 
@@ -80,7 +101,9 @@ class CameraDesk:
         self.lane, self.clock, self.bench, self._make = lane, clock, bench, make
         self.identities = dict(identities or {})
         self.cameras = {role: make(clock, role, "") for role in ROLES}
-        self.live = self.cameras if lane == "real" else {role: make(WallClock(), role, "") for role in ROLES}
+        self.live: dict[str, Camera] = {role: Socket(camera) for role, camera in self.cameras.items()}
+        for role in ROLES if lane != "real" else ():
+            self.live[role].camera = make(WallClock(), role, "")
 
     def film(self, seconds: float = FILM_S) -> dict[str, tuple[Frame, ...]]:
         """The frames of some seconds, by role; in the real lane move the arm meanwhile, by hand and without torque."""
@@ -106,9 +129,12 @@ class CameraDesk:
                 for role, frames in films.items()}
 
     def next_morning(self, seed: int = 2) -> None:
-        """Other things on the table, another lamp, cameras a hair off; the same clip or desk in the other lanes."""
+        """Other things on the table, another lamp, cameras a hair off; your own morning in the real lane."""
         if self.bench is not None:
             self.bench.lay(seed)
+        elif self.lane == "recorded":
+            for role in ROLES:
+                self._play(role, "_morning")
 
     # -- a camera that was bumped ---------------------------------------------------------------------------
 
@@ -122,15 +148,21 @@ class CameraDesk:
 
     def bump(self) -> str:
         """Somebody knocks the front camera, and it stays so."""
+        if self.lane == "real":
+            return "Bump the front camera yourself, a little: then go on"
         if self.bench is None:
-            return self._exchange("_moved", "Bump the front camera yourself, a little: then go on")
-        self.shift("front", BUMP_DEG)
+            self._play("front", "_moved")
+        else:
+            self.shift("front", BUMP_DEG)
         return "the front camera was bumped"
 
     def turn(self, right_deg: float = 0.0, down_deg: float = 0.0, clockwise_deg: float = 0.0) -> str:
         """Turns the front camera by hand, as its ghost picture says."""
+        if self.lane == "real":
+            return "Turn the camera with your hand"
         if self.bench is None:
-            return self._exchange("", "Turn the camera with your hand")
+            self._play("front", "")
+            return "now the clip from before the bump plays"
         self.shift("front", (-down_deg, -right_deg, -clockwise_deg))
         return f"turned right {right_deg:g}, down {down_deg:g}, clockwise {clockwise_deg:g} deg"
 
@@ -141,12 +173,10 @@ class CameraDesk:
         with self.bench.bus.lock:
             camera.quat[:] = turned(camera.quat, turn_deg)
 
-    def _exchange(self, suffix: str, else_say: str) -> str:
-        if self.lane == "real":
-            return else_say
-        self.cameras["front"] = self._make(self.clock, "front", suffix)
-        self.live["front"] = self._make(WallClock(), "front", suffix)
-        return "the clip of the bumped camera plays" if suffix else "the clip of the camera turned back plays"
+    def _play(self, role: str, suffix: str) -> None:
+        """Another clip from now on; the panel's camera, too."""
+        self.cameras[role] = self._make(self.clock, role, suffix)
+        self.live[role].camera = self._make(WallClock(), role, suffix)
 
     def close(self) -> None:
         """Cameras, and the bench if there is one."""
@@ -163,20 +193,21 @@ class CameraDesk:
 
 
 def open_desk(lane: str, cameras: Mapping[str, str | int] | None = None, *, settings: Settings | None = None,
-              height_px: int = 240, width_px: int = 320, fps: int = FPS) -> CameraDesk:
+              height_px: int | None = None, width_px: int | None = None, fps: int | None = None) -> CameraDesk:
     """The lane's two cameras; `cameras`, role -> identity (`list_devices`), number or film, is for the real lane."""
-    role = {name: CameraRole(name, height_px, width_px, fps) for name in ROLES}
+    usual = (480, 640, 30) if lane == "real" else (240, 320, FPS)
+    size = [given or default for given, default in zip((height_px, width_px, fps), usual, strict=True)]
+    role = {name: CameraRole(name, *size) for name in ROLES}
     if lane == "sim":
-        bench, drawing = Bench("tour", 3, WallClock()), threading.Lock()       # no clock of it moves: the hand does
+        bench, drawing = Bench("tour", SEED, WallClock()), threading.Lock()    # no clock of it moves: the hand does
         return CameraDesk(lane, lambda clock, name, _: BenchCamera(bench, role[name], clock, drawing),
                           SteppedClock(), bench)
     if lane == "recorded":
         folder = dataset("camera_setup")
         return CameraDesk(lane, lambda clock, name, suffix: RecordedCamera(
             folder / f"{name}{suffix}.mp4", role[name], clock, loop=True), SteppedClock())
-    wanted = dict(cameras or {})
-    return CameraDesk(lane, lambda clock, name, _: _usb(wanted.get(name, name), role[name], clock,
-                                                          settings or Settings()),
+    wanted, asked = dict(cameras or {}), settings or Settings()
+    return CameraDesk(lane, lambda clock, name, _: _usb(wanted.get(name, name), role[name], clock, asked),
                       WallClock(), identities={name: str(identity) for name, identity in wanted.items()})
 
 

@@ -24,17 +24,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RED, QUIET, INK = "#b42318", "#94a3b8", "#1e293b"
+RED, ORANGE, QUIET, INK = "#b42318", "#D55E00", "#94a3b8", "#1e293b"
+SCALE_PX = (2.5, 6.5)                        # px per cm: one scale for all maps, so that they can be compared
 MAT_M = ((0.095, 0.395), (-0.22, 0.22))
 DESCENT_M = (0.14, 0.012)                    # tip heights in the shipped clip `wrist_descent.mp4`
 SIZES_PX = (64, 96, 256, 512)
 CROP = 0.16                                  # of the width: what the sizes' lower row shows
 
 
-def pictures(named: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """Pictures (H, W, 3) side by side, each with its name."""
-    fig, axes = figure(7.0, 0.5 + 7.0 / len(named) * 0.75, columns=len(named), squeeze=False)
-    for ax, (name, image) in zip(axes[0], named.items(), strict=True):
+def pictures(named: Mapping[str, np.ndarray], title: str = "", wrap: bool = False) -> Figure:
+    """Pictures (H, W, 3) side by side, each with its name; `wrap` puts four into two rows."""
+    columns = 2 if len(named) == 4 and wrap else len(named)
+    rows = -(-len(named) // columns)
+    fig, axes = figure(7.0, 0.5 + rows * 7.0 / columns * 0.8, rows, columns, squeeze=False)
+    for ax, (name, image) in zip(axes.flat, named.items(), strict=True):
         _show(ax, image, name)
     fig.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return fig
@@ -85,25 +88,28 @@ def view_map(view: View, image: np.ndarray | None = None) -> Figure:
 
     Right: the same places in its picture (H, W, 3), or in an empty one.
     """
-    places = graspable()
-    seen, fine = view.sees(places), np.array([view.px_per_cm(place) for place in places])
-    fig, (plan, shot) = figure(7.0, 3.7, columns=2, gridspec_kw={"width_ratios": (1.1, 1)})
-    plan.scatter(*places[~seen].T[1::-1], s=5, color="#e2e8f0")
-    dots = plan.scatter(*places[seen].T[1::-1], s=5, c=fine[seen])
-    fig.colorbar(dots, ax=plan, label="px per cm", shrink=0.75)
+    places = graspable()                                                         # (rings, angles, 3)
+    seen, fine = view.sees(places), view.px_per_cm(places)
+    fig, (plan, shot) = figure(7.0, 4.0, columns=2, gridspec_kw={"width_ratios": (1.1, 1)})
+    plan.scatter(*places[~seen].T[1::-1], s=6, color="#e2e8f0")
+    dots = plan.scatter(*places[seen].T[1::-1], s=6, c=fine[seen], vmin=SCALE_PX[0], vmax=SCALE_PX[1])
+    fig.colorbar(dots, ax=plan, label="px per cm", shrink=0.8)
     plan.plot(*_rectangle(MAT_M)[:, 1::-1].T, color=INK, linewidth=0.8)
     plan.plot(0, 0, "s", color=INK, markersize=9)
-    plan.annotate("arm", (0, 0), (0, -16), textcoords="offset points", ha="center", fontsize=8)
-    plan.plot(view.eye_m[1], view.eye_m[0], "^", color=RED, markersize=9)
-    plan.annotate("camera", (view.eye_m[1], view.eye_m[0]), (0, 8), textcoords="offset points", ha="center", fontsize=8)
-    plan.plot(*zip(view.eye_m[1::-1], view.look_m[1::-1], strict=True), color=RED, linewidth=0.8, linestyle=":")
+    plan.plot(*zip(view.eye_m[1::-1], view.look_m[1::-1], strict=True), "^:", color=RED, markevery=[0], linewidth=0.8,
+              markersize=9)
+    for word, (x, y), offset in (("arm", (0, 0), -16), ("camera", view.eye_m[:2], 8)):
+        plan.annotate(word, (y, x), (0, offset), textcoords="offset points", ha="center", fontsize=8)
     plan.set(xlim=(0.5, -0.5), ylim=(-0.22, 0.72), aspect="equal", xlabel="y, left of the arm (m)",
-             ylabel="x, ahead of the arm (m)", title="From above")
-    _show(shot, np.full((view.height_px, view.width_px, 3), 235, np.uint8) if image is None else image, "")
-    shot.scatter(*view.pixel_of(places[seen]).T[:, ::3], s=3, c=fine[seen][::3], alpha=0.5, linewidths=0)
-    shot.set_title("In its picture", fontsize=11)
+             ylabel="x, ahead of the arm (m)")
+    empty = np.full((view.height_px, view.width_px, 3), 235, np.uint8)
+    _show(shot, empty if image is None else image, "in its picture")
+    rim = np.concatenate([places[-1], places[::-1, -1], places[0, ::-1], places[:, 0]])
+    shot.plot(*view.pixel_of(rim).T, color=ORANGE)
+    shot.set(xlim=(0, view.width_px), ylim=(view.height_px, 0))
+    low, high = (f"{value:.1f}" for value in (fine[seen].min(initial=99), fine[seen].max(initial=0)))
     fig.suptitle(f"It sees {area_seen(view, places):.0%} of the places where the gripper can grasp; "
-                 f"1 cm is {np.nanmin(fine[seen], initial=99):.1f} to {np.nanmax(fine[seen], initial=0):.1f} px",
+                 f"1 cm is {low if low == high else f'{low} to {high}'} px",
                  x=0.01, ha="left", fontsize=11, fontweight="bold")
     return fig
 

@@ -3,9 +3,9 @@
     >>> front = front_view()
     >>> front.pixel_of(np.array(front.look_m)).round(1)         # what it looks at lies in the picture's middle
     array([160., 120.])
-    >>> round(front.px_per_cm(np.array([0.23, 0.0, 0.0125])), 2)
+    >>> front.px_per_cm(np.array([0.23, 0.0, 0.0125])).round(2).item()
     4.66
-    >>> round(front.resized(96, 96).px_per_cm(np.array([0.23, 0.0, 0.0125])), 2)
+    >>> front.resized(96, 96).px_per_cm(np.array([0.23, 0.0, 0.0125])).round(2).item()
     1.4
 
 Metres in the arm's base frame, table top at z = 0. Lenses distort; these do not, which is good to a few percent.
@@ -64,10 +64,9 @@ class View:
         pixel = self.pixel_of(point_m)
         return ((pixel >= 0) & (pixel <= (self.width_px, self.height_px))).all(-1)
 
-    def px_per_cm(self, point_m: np.ndarray) -> float:
-        """Pixels that 1 cm covers there, seen square on: focal length over distance along the view."""
-        ahead_m = float((np.asarray(point_m) - np.array(self.eye_m)) @ self.axes()[2])
-        return self.focal_px / ahead_m / 100
+    def px_per_cm(self, point_m: np.ndarray) -> np.ndarray:
+        """Pixels that 1 cm covers at points (..., 3), seen square on: focal length over distance along the view."""
+        return self.focal_px / ((point_m - np.array(self.eye_m)) @ self.axes()[2]) / 100
 
     def resized(self, height_px: int, width_px: int) -> View:
         """The same picture, scaled into a frame with its aspect ratio kept; what is left over stays empty."""
@@ -91,15 +90,14 @@ def wrist_view(tip_height_m: float) -> View:
 
 
 def graspable(step_m: float = STEP_M) -> np.ndarray:
-    """Places (N, 3) m where the tip can be at grasp height, the gripper 60 to 90 deg below the horizon.
+    """Places (rings, 121, 3) m where the tip can be at grasp height, the gripper 60 to 90 deg below the horizon.
 
     The base joint turns the arm about one axis, so it is enough to ask how near and how far the others reach.
     """
-    far = np.arange(0.06, 0.45, step_m)
-    radii = [r for r in far if _comes_down(r)]
+    radii = np.array([r for r in np.arange(0.06, 0.45, step_m) if _comes_down(r)])[:, None]
     pan_rad = np.linspace(JOINTS[0].lower_rad, JOINTS[0].upper_rad, 121)
-    spots = [(PAN_AXIS_X_M + r * np.cos(a), -r * np.sin(a), GRASP_M) for r in radii for a in pan_rad]
-    return np.array(spots)
+    x, y = PAN_AXIS_X_M + radii * np.cos(pan_rad), -radii * np.sin(pan_rad)
+    return np.stack([x, y, np.full_like(x, GRASP_M)], axis=-1)
 
 
 def _comes_down(radius_m: float) -> bool:
@@ -109,5 +107,5 @@ def _comes_down(radius_m: float) -> bool:
 
 def area_seen(view: View, places_m: np.ndarray) -> float:
     """Share 0..1 of the places, weighed by their area: a ring is longer the further out it lies."""
-    weight = np.hypot(places_m[:, 0] - PAN_AXIS_X_M, places_m[:, 1])
+    weight = np.hypot(places_m[..., 0] - PAN_AXIS_X_M, places_m[..., 1])
     return float((weight * view.sees(places_m)).sum() / weight.sum())
