@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from smolkit.sim.plant import Plant
 from tests.browser.lab import CHROMIUM, FLAGS, WAIT_S, Lab, Notebook
 
 HERE = Path(__file__).parent
@@ -43,8 +45,16 @@ def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callab
     page.set_default_timeout(1000 * WAIT_S)
 
     def opened(*cells: str) -> Notebook:
-        return Notebook(page, lab, lab.write(request.node.name.removeprefix("test_"), *cells))
+        return Notebook(page, lab, lab.write(re.sub(r"\W+", "_", request.node.name), *cells))
 
     yield opened
     page.screenshot(path=tmp_path / "end.png")
+    page.evaluate("() => jupyterapp.serviceManager.sessions.shutdownAll()")
     page.close()
+
+
+@pytest.fixture
+def plant() -> Iterator[Plant]:
+    """An emulated arm under the name "browser", calibrated, in wall time; it outlives guardian and kernel."""
+    with Plant.start("place", seed=1, name="browser") as plant:
+        yield plant
