@@ -12,8 +12,8 @@ Poses come in batches (K, 6) rad, because the envelope looks at a whole path at 
 
 Sizes: the servo and print table of the SO-101 (millimetres, link frames, new calibration). The bounding
 box of the fixed jaw is cut into palm, finger root and finger: as one box it would forbid every grasp
-that is not exactly vertical. The jaw is cut the same way. Printed parts are hollow: boxes are larger. The wrist camera with
-its mount is one box, whether there is one or not: where the simulated arm has it, and a few millimetres more.
+that is not exactly vertical. The jaw is cut the same way. Printed parts are hollow: boxes are larger. The
+wrist camera with its mount is one box, whether there is one or not: where the simulated arm has it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smolkit.arm import registers
-from smolkit.arm.joints import GRIPPER, JOINT_NAMES
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES, UPPER_RAD
 from smolkit.arm.so101 import JointState
 
 from .states import Trip
@@ -46,6 +46,8 @@ class Limits:
     same_frames: int = 10          # identical pictures in a row: one second at 10 Hz
     action_age_s: float = 0.3      # from the picture to the goal
     action_gap_s: float = 0.5      # between goals of a policy
+    far_deg: float = 25.0          # no path that began here leads within 3 deg of zero at once
+    small_goals: int = 30          # a second of them
     heartbeat_s: float = 0.5
     answer_gap_s: float = 0.1
     unanswered: int = 3            # cycles, where they fail faster than that
@@ -69,6 +71,7 @@ class Monitor:
         self._last: JointState | None = None
         self._digests: dict[str, tuple[str, int]] = {}
         self._late = 0
+        self._small: list[np.ndarray] = []
 
     def look(self, state: JointState, goal_deg: np.ndarray | None, now_s: float) -> tuple[Trip, ...]:
         """What is wrong with this measurement; `goal_deg` (6,) is what the servos were told, None when limp."""
@@ -92,6 +95,25 @@ class Monitor:
         stuck = [f"{role}: {count} times the same picture" for role, (_, count) in self._digests.items()
                  if count >= self.limits.same_frames]
         return (Trip("frozen frames", "; ".join(stuck), now_s),) if stuck else ()
+
+    def goals(self, goal_deg: np.ndarray, pos_deg: np.ndarray, now_s: float) -> tuple[Trip, ...]:
+        """Wished goals (6,) and where the arm stands: does somebody speak in radians?
+
+        Six joints that move only within what six angles in radians can be, for a second, of an arm that stood far
+        from there. One goal near zero, sent again and again, is a person who sends the arm home. Percent cannot be
+        told from degrees this way: a joint reaches about 100 of either.
+        """
+        most = np.append(np.full(GRIPPER, np.pi), UPPER_RAD[GRIPPER])
+        if not (np.abs(goal_deg) <= most).all():
+            self._small.clear()
+        elif self._small or np.abs(pos_deg[:GRIPPER]).max() > self.limits.far_deg:
+            self._small.append(np.array(goal_deg, float))
+        if len(self._small) < self.limits.small_goals:
+            return ()
+        apart = np.ptp(self._small, axis=0)
+        self._small.clear()
+        found = f"{self.limits.small_goals} goals in a row within +-3.2"
+        return (Trip("other units", found, now_s),) if (apart > 1e-6).any() else ()
 
     def cycle(self, took_s: float, now_s: float) -> tuple[Trip, ...]:
         """How long the last cycle took: late ones in a row trip."""

@@ -66,6 +66,9 @@ STOPS = {
                          "the policy is too slow, or it stopped", "a smaller model or longer chunks; " + REARM),
     "unusable actions": Stop("SK302", 18, Reaction.HOLD, "finite goals of six numbers",
                              "a policy that diverged, a dead normaliser", "look at the actions; " + REARM),
+    "other units": Stop("SK324", 33, Reaction.WARN, "body goals in degrees, the gripper's in %",
+                        "a policy or a dataset that counts in radians", "compare the dataset's statistics with the"
+                        " arm's range; meanwhile the arm creeps toward its zero pose"),
     "frozen frames": Stop("SK313", 15, Reaction.HOLD, "a camera whose pictures change",
                           "the camera hangs, or its cable is loose", "smolkit doctor cameras; " + REARM),
     "blocked": Stop("SK314", 4, Reaction.HOLD, "joints that come nearer to their goal",

@@ -280,6 +280,7 @@ class Supervisor:
                 self._trip(Trip(FAULTS_OF_COMMAND[error.code], error.found, self.clock.now_s()))
             raise
         self._seen(self.arm.latest)
+        self._react(self._monitor.goals(np.asarray(goal_deg), self.arm.latest.pos_deg, self.clock.now_s()))
         self._note_clip()
         if self.state is State.ARMED:
             self._become(State.RUNNING, "goals")

@@ -118,7 +118,8 @@ def test_the_drawn_wrist_camera_lies_in_its_box():
     assert len(parts) == 3
     for part in parts:
         outer = np.abs(np.array(part.xyz_mm) - centre) + part.size_mm
-        assert (outer[[0, 2]] <= np.array(half)[[0, 2]]).all() and part.xyz_mm[1] + part.size_mm[1] <= centre[1] + half[1]
+        assert (outer[[0, 2]] <= np.array(half)[[0, 2]]).all()
+        assert part.xyz_mm[1] + part.size_mm[1] <= centre[1] + half[1]
 
 
 @pytest.mark.fault(2)

@@ -295,3 +295,28 @@ def test_a_stop_while_torque_grows_latches(desk: Desk, standing: bool):
 def test_a_picture_of_another_clock_is_no_fresh_picture(desk: Desk, moment: float):
     with pytest.raises(SmolkitError, match="SK312"):
         desk.guarded.command(HOME_DEG, observed_s=moment)
+
+
+def _wave(desk: Desk, scale: np.ndarray | float, seconds: float = 1.5) -> list[str]:
+    """A policy around the home pose, in units of its own; the warnings that it earns."""
+    begin_s = desk.clock.now_s()
+    for k in range(round(seconds / PERIOD_S)):
+        desk.guarded.command((HOME_DEG + 5 * np.sin(k / 5)) * scale)
+        desk.clock.sleep_until(begin_s + (k + 1) * PERIOD_S)
+    return desk.logged("warning")
+
+
+@pytest.mark.fault(33)
+def test_a_policy_that_speaks_in_radians_is_told_from_one_that_does_not(desk: Desk):
+    desk.run(1.0)
+    assert _wave(desk, 1.0) == []
+    radians = np.append(np.full(5, np.pi / 180), 0.01)
+    assert _wave(desk, radians) == ["SK324"]
+    assert desk.state is State.RUNNING, "a warning: within the limits nothing is in danger"
+
+
+@pytest.mark.fault(33)
+def test_a_person_who_sends_the_arm_to_zero_is_not_taken_for_radians(desk: Desk):
+    desk.run(1.0)
+    desk.run(2.0, np.zeros(6))
+    assert desk.logged("warning") == []
