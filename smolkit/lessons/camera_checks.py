@@ -58,7 +58,7 @@ def _rate_hint(given: Sequence[float], captured_s: list[float], fps: float) -> s
     span_s = captured_s[-1] - captured_s[0]
     if abs(rate - right.fps) > 0.02:
         why = {fps: "Believe the moments, not the promise",
-               len(captured_s) / span_s: "Between 5 posts there are 4 gaps"}
+               len(captured_s) / span_s: f"Between {len(captured_s)} pictures there are {len(captured_s) - 1} gaps"}
         near = min(why, key=lambda value: abs(value - rate))
         return f"a rate of {rate:.2f}. {why[near] if abs(near - rate) < 0.02 else 'How many gaps in how long?'}"
     if dropped == right.dropped:
@@ -137,10 +137,13 @@ def check_passports(make: Callable[[CameraDesk, Path], None], desk: CameraDesk, 
         return wrong
     if not any((folder / f"{role}.json").exists() for role in ROLES):
         return PASSPORTS.not_attempted
-    try:
-        passports = {role: load_passport(folder, role) for role in ROLES}
-    except SmolkitError as error:
-        return PASSPORTS.not_yet(f"A passport cannot be read: {error.found}. Next: {error.next_step}")
+    passports = {}
+    for role in ROLES:
+        try:
+            passports[role] = load_passport(folder, role)
+        except SmolkitError as error:              # without its words: they name the learner's folders
+            return PASSPORTS.not_yet(f"The {role} camera's passport cannot be read ({error.code}). "
+                                     f"Next: {error.next_step}")
     hints = [hint for role, passport in passports.items() if (hint := _passport_hint(role, passport))]
     alike = register(passports["front"].picture, passports["wrist"].picture[..., :3]).score
     if not hints and alike > TOO_ALIKE:
