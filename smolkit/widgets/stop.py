@@ -74,7 +74,7 @@ class StopButton(Panel):
         self.arm, self.reason = arm, reason
         self.state, self.why = State.IDLE, ""
         self._apart = hasattr(arm, "watcher")      # a guardian's process; else a supervisor in this one
-        self._line = arm.watcher() if self._apart else arm
+        self.line = arm.watcher() if self._apart else arm
         self._heard, self._hearing = deque(maxlen=64), threading.Lock()
         self.face = Face(number=next(_numbers), arm=arm.endpoint.name if self._apart else str(id(arm)))
         self.face.on_msg(lambda _, content, __: self._hear(content, self.face.send))
@@ -83,7 +83,7 @@ class StopButton(Panel):
 
     def press(self, lets_go: bool = False) -> None:
         """Stops the arm; with `lets_go`, a second one lets it go. Waits for no lock and behind no question."""
-        self._line.hold(self.reason, lets_go)
+        self.line.hold(self.reason, lets_go)
         self.refresh()
         if self.state in (State.ARMED, State.RUNNING):
             raise SmolkitError("SK830", "an arm that stops", f"it is {self.state}", "somebody armed it at once again, "
@@ -104,7 +104,7 @@ class StopButton(Panel):
 
     def sample(self) -> None:
         try:
-            self.state, self.why = self._line.state, self._line.why
+            self.state, self.why = self.line.state, self.line.why
         except SmolkitError:
             if not self._apart or self.arm.endpoint.alive:
                 raise
@@ -130,7 +130,7 @@ class StopButton(Panel):
         super().close()
         self.face.over = True
         if self._apart:
-            self._line.close()
+            self.line.close()
 
     def _short(self) -> str:
         """Why it stopped, without what was expected: that there be no stop."""
@@ -157,12 +157,13 @@ class StopButton(Panel):
             work()
         except Exception as caught:                # the red line shows it
             error = caught
-        self.attempt(self._outcome, error)
+        self.attempt(outcome, error)
 
-    @staticmethod
-    def _outcome(error: Exception | None) -> None:
-        if error is not None:
-            raise error
+
+def outcome(error: Exception | None) -> None:
+    """For `Panel.attempt`: what a thread came to, told by the panel. None takes the red line away."""
+    if error is not None:
+        raise error
 
 
 def _listen() -> None:

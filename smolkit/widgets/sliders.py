@@ -1,0 +1,91 @@
+"""Six sliders that set a pose; the arm walks there, and the sliders show where it is.
+
+    >>> panel = SliderPanel(SliderPilot("standard"))   # the last line of a cell shows it; `panel.pilot` drives
+    >>> panel.sliders[0].value = 20.0                  # a hand on the first slider
+    >>> print(panel.text().splitlines()[0])
+    shoulder_pan: slider 20.0°
+"""
+
+from __future__ import annotations
+
+import time
+
+import ipywidgets as widgets
+import numpy as np
+
+from smolkit.arm.joints import GRIPPER, JOINT_NAMES
+from smolkit.plotting import JOINT_COLORS
+from smolkit.teleop.sliders import SliderPilot
+
+from .panel import Panel
+
+HAND_S = 0.5                                       # so long after a hand moved a slider, nothing else moves it
+STEP = 0.5                                         # deg, gripper %
+
+
+class SliderPanel(Panel):
+    """The sliders of `pilot`. `see` tells it where the arm is."""
+
+    rate_hz = 5.0
+
+    def __init__(self, pilot: SliderPilot):
+        super().__init__()
+        self.pilot, self.pose_deg = pilot, np.full(6, np.nan)
+        self._touched_s, self._following = np.full(6, -np.inf), False
+        self.sliders = [self._slider(i) for i in range(6)]
+        self._measured = [widgets.HTML(layout=widgets.Layout(width="90px")) for _ in range(6)]
+
+    def see(self, pose_deg: np.ndarray) -> None:
+        """Where the arm is now (6,), deg and gripper %."""
+        with self.lock:
+            self.pose_deg = np.array(pose_deg, float)
+
+    @property
+    def alt(self) -> str:
+        return "Six sliders, one a joint. " + self.text()
+
+    def build(self) -> widgets.Widget:
+        here = widgets.Button(description="stay here", tooltip="The sliders go to where the arm is going now")
+        self.on_click(here, self.pilot.stop)
+        here.add_class("smolkit-sliders-here")
+        rows = [widgets.HBox([slider, measured]) for slider, measured in zip(self.sliders, self._measured, strict=True)]
+        return widgets.VBox([*rows, here]).add_class("smolkit-sliders")
+
+    def paint(self) -> None:
+        wished = np.where(np.isnan(self.pilot.target_deg), self.pose_deg, self.pilot.target_deg)
+        free = time.monotonic() - self._touched_s > HAND_S
+        self._following = True
+        for i in np.flatnonzero(free & ~np.isnan(wished) & (np.abs(wished - self._values()) > STEP / 2)):
+            self.sliders[i].value = float(wished[i])
+        self._following = False
+        for i, measured in enumerate(self._measured):
+            measured.value = "" if np.isnan(self.pose_deg[i]) else f"now {self.pose_deg[i]:.0f}{_unit(i)}"
+
+    def text(self) -> str:
+        target = self.pilot.target_deg
+        return "\n".join(f"{name}: slider {'where the arm is' if np.isnan(target[i]) else f'{target[i]:.1f}{_unit(i)}'}"
+                         + ("" if np.isnan(self.pose_deg[i]) else f", arm {self.pose_deg[i]:.1f}{_unit(i)}")
+                         for i, name in enumerate(JOINT_NAMES))
+
+    def _slider(self, index: int) -> widgets.FloatSlider:
+        low, high = self.pilot.limits_deg[:, index]
+        slider = widgets.FloatSlider(float(np.clip(0.0, low, high)), min=float(low), max=float(high), step=STEP,
+                                     description=JOINT_NAMES[index], readout_format=".0f",
+                                     style={"description_width": "100px", "handle_color": JOINT_COLORS[index]},
+                                     layout=widgets.Layout(width="480px"))
+        slider.observe(lambda change: self._moved(index, change["new"]), "value")
+        return slider.add_class(f"smolkit-slider-{JOINT_NAMES[index]}")
+
+    def _moved(self, index: int, value: float) -> None:
+        with self.lock:                            # `paint` holds it while it moves sliders itself
+            if self._following:
+                return
+            self._touched_s[index] = time.monotonic()
+            self.attempt(lambda: self.pilot.set(**{JOINT_NAMES[index]: value}))
+
+    def _values(self) -> np.ndarray:
+        return np.array([slider.value for slider in self.sliders])
+
+
+def _unit(index: int) -> str:
+    return " %" if index == GRIPPER else "°"

@@ -1,0 +1,267 @@
+"""The desk of whoever drives: pilots to choose from, live pictures, the arm, record and save, and the stop button.
+
+    panel = TeleopPanel(kit, {"sliders": SliderPilot(), "keys": KeysPanel()}, recorder)
+    panel                                              # the last line of a cell shows it
+    panel.run(); panel.record(); panel.save()          # its buttons, for cells and tests
+
+Nothing moves before somebody presses "drive". A pilot is any actor of `smolkit.teleop.loop`, or a panel that
+has one as its `pilot`; sliders and keys get their panels by themselves. A recorder has `begin`, `add`, `save`,
+`discard`, `recording`, `frames`, `episodes` and `task`, as `smolkit.data.recorder.Recorder` does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+
+from smolkit.cameras.camera import Observation
+from smolkit.clock import SteppedClock
+from smolkit.report import SmolkitError
+from smolkit.teleop.keys import KeyPilot
+from smolkit.teleop.loop import Actor, Pace, Step, run_episode
+from smolkit.teleop.sliders import SliderPilot
+
+from .arm_view import ArmView, arm_svg, describe
+from .cameras import Picture, img_html
+from .keys import KeysPanel
+from .panel import Panel
+from .sliders import SliderPanel
+from .stop import StopButton, outcome
+
+LIMITED_S = 1.0                                    # between two questions for the guard's share
+WAIT_S = 10.0                                      # a loop that was told to end does so within one step
+
+
+class TeleopPanel(Panel):
+    """Drives `kit` by one of `pilots`, name -> actor or panel, and records into `recorder`, if there is one.
+
+    after: called when an episode was saved or discarded, to lay the next scene.
+    """
+
+    rate_hz = 10.0
+
+    def __init__(self, kit: Any, pilots: Mapping[str, Actor | Panel], recorder: Any = None, *, pace: Pace | None = None,
+                 after: Callable[[], None] | None = None):
+        super().__init__()
+        if isinstance(kit.clock, SteppedClock):
+            raise SmolkitError("SK832", "a kit in wall time", "one whose time is stepped",
+                               "nobody can drive an arm whose hours pass in seconds", "Kit.sim(..., wall_clock=True)")
+        self.kit, self.recorder, self.pace, self.after = kit, recorder, pace or Pace(), after
+        self.pilots = {name: _with_panel(pilot) for name, pilot in pilots.items()}         # name -> (actor, panel)
+        self.chosen = next(iter(self.pilots))
+        self.stop, self.arm_view = StopButton(kit.arm), ArmView()
+        self.busy = self.cut_short = False         # saving or discarding; the episode ended before it was over
+        self.seen: Observation | None = None
+        self.goal_deg: np.ndarray | None = None
+        self.limited_share, self.steps = 0.0, 0
+        self._moments, self._asked_s = deque(maxlen=20), -np.inf
+        self._driver: threading.Thread | None = None
+        self._pausing, self._keeping = threading.Event(), False
+
+    # --- what its buttons do ----------------------------------------------------------------------------
+
+    @property
+    def driving(self) -> bool:
+        """Is a pilot at the wheel?"""
+        return self._driver is not None and self._driver.is_alive()
+
+    def choose(self, name: str) -> None:
+        """Another pilot for the next drive."""
+        if self.driving and name != self.chosen:
+            raise SmolkitError("SK831", "one pilot at the wheel", f"{self.chosen} drives", "two cannot", "pause first")
+        self.chosen = name
+
+    def run(self) -> None:
+        """The chosen pilot drives, until `pause`; switches torque on, but never after a stop."""
+        if self.driving or self.busy:
+            return
+        self._pausing.clear()
+        self._moments.clear()
+        self._driver = threading.Thread(target=self._drive, args=(self.pilots[self.chosen][0],), daemon=True)
+        self._driver.start()
+
+    def pause(self) -> None:
+        """The arm stands, torque on; waits for the step under way."""
+        self._keeping = False
+        self._pausing.set()
+        if self._driver is not None and self._driver is not threading.current_thread():
+            self._driver.join(WAIT_S)
+
+    def record(self, task: str | None = None) -> None:
+        """Begins an episode, and drives."""
+        self.recorder.begin(task)
+        self.cut_short, self._keeping = False, True
+        self.run()
+
+    def save(self) -> None:
+        """The episode is kept; the arm stands meanwhile."""
+        self._finish(self.recorder.save)
+
+    def discard(self) -> None:
+        """The episode is thrown away."""
+        self._finish(self.recorder.discard)
+
+    # --- threads ----------------------------------------------------------------------------------------
+
+    def _drive(self, actor: Actor) -> None:
+        error = None
+        try:
+            if not self.kit.arm.state.powered:
+                self.kit.arm.energize()
+            for step in run_episode(self.kit, actor, float("inf"), self.pace, finished=self._pausing.is_set):
+                self._took(step)
+        except Exception as caught:                # a stop, most often: the red line tells
+            error = caught
+        if error is not None and self._keeping:
+            self.cut_short = True
+        self._keeping = False
+        self.attempt(outcome, error)
+
+    def _took(self, step: Step) -> None:
+        if self._keeping:
+            self.recorder.add(step)
+        self.seen, self.goal_deg, self.steps = step.observation, step.action_deg, self.steps + 1
+        self._moments.append(time.monotonic())
+
+    def _finish(self, end: Callable[[], Any]) -> None:
+        if not self.busy:
+            self.busy = True
+            threading.Thread(target=self._end_episode, args=(end,), daemon=True).start()
+
+    def _end_episode(self, end: Callable[[], Any]) -> None:
+        error = None
+        try:
+            self.pause()
+            end()
+            self.cut_short = False
+            if self.after is not None:
+                self.after()
+        except Exception as caught:                # a full disk, say: the episode can be saved again
+            error = caught
+        self.busy = False
+        self.attempt(outcome, error)
+
+    # --- the panel --------------------------------------------------------------------------------------
+
+    def start(self) -> TeleopPanel:
+        """Refreshes pictures and numbers from now on; nothing moves by it."""
+        for panel in self._panels():
+            panel.start()
+        return super().start()
+
+    def close(self) -> None:
+        """The arm stands, and nothing looks any more; kit and recorder stay open."""
+        self.pause()
+        super().close()
+        for panel in self._panels():
+            panel.close()
+
+    @property
+    def alt(self) -> str:
+        return "What the cameras see, and the arm. " + self.text()
+
+    def build(self) -> widgets.Widget:
+        self._pictures = {role: Picture(role, 240) for role in self.kit.cameras}
+        self._names = widgets.ToggleButtons(options=list(self.pilots), value=self.chosen,
+                                            style={"button_width": "auto"})
+        self._names.observe(lambda change: self.attempt(self.choose, change["new"]), "value")
+        self._buttons = {
+            "run": self._button("run", "▶ drive", "The chosen pilot drives the arm", self.run),
+            "pause": self._button("pause", "❚❚ pause", "The arm stands, torque on", self._pausing.set),
+            "record": self._button("record", "● record", "Begin an episode, and drive", self._record_as_written),
+            "save": self._button("save", "✓ save", "Keep the episode", self.save),
+            "discard": self._button("discard", "✗ discard", "Throw the episode away", self.discard)}
+        self._task = widgets.Text(value=getattr(self.recorder, "task", ""), description="instruction",
+                                  layout=widgets.Layout(width="420px"))
+        self._wheel, self._numbers = widgets.VBox(), widgets.HTML()
+        recording = [widgets.HBox([self._task, *(self._buttons[what] for what in ("record", "save", "discard"))],
+                                  layout=widgets.Layout(flex_flow="row wrap"))]
+        return widgets.VBox([
+            self.stop.view(),
+            widgets.HBox([self._names, self._buttons["run"], self._buttons["pause"]],
+                         layout=widgets.Layout(flex_flow="row wrap")),
+            *(recording if self.recorder is not None else []), self._numbers, self._wheel,
+            widgets.HBox([picture.view for picture in self._pictures.values()]), self.arm_view.view(),
+        ]).add_class("smolkit-teleop")
+
+    def sample(self) -> None:
+        if not self.driving:
+            self.seen, self.goal_deg = self.kit.observe(), None
+        panel = self.pilots[self.chosen][1]
+        if isinstance(panel, SliderPanel):
+            panel.see(self.seen.state_deg)
+        if time.monotonic() - self._asked_s > LIMITED_S:
+            self._asked_s, self.limited_share = time.monotonic(), self.stop.line.limited_share
+
+    def paint(self) -> None:
+        panel = self.pilots[self.chosen][1]
+        self._wheel.children = () if panel is None else (panel.view(),)
+        self._names.value, self._names.disabled = self.chosen, self.driving or self.busy
+        self._numbers.value = "<br>".join(escape(line) for line in self._lines())
+        self._enable()
+        if self.seen is not None:
+            for role, picture in self._pictures.items():
+                picture.show(self.seen.images[role])
+            self.arm_view.show(self.seen.state_deg, self.goal_deg)
+
+    def text(self) -> str:
+        pose = [] if self.seen is None else [describe(self.seen.state_deg)]
+        return "\n".join([self.stop.text(), *self._lines(), *pose])
+
+    def picture(self) -> str:
+        if self.seen is None:
+            return self.stop.picture()
+        images = " ".join(img_html(image, f"what the {role} camera sees", 240)
+                          for role, image in self.seen.images.items())
+        return f"{self.stop.picture()}{images}{arm_svg(self.seen.state_deg, self.goal_deg)}"
+
+    def _button(self, what: str, words: str, tip: str, work: Callable[[], None]) -> widgets.Button:
+        return self.on_click(widgets.Button(description=words, tooltip=tip), work).add_class(f"smolkit-teleop-{what}")
+
+    def _record_as_written(self) -> None:
+        self.record(self._task.value)
+
+    def _enable(self) -> None:
+        recording = self.recorder is not None and self.recorder.recording
+        on = {"run": not self.driving and not self.busy, "pause": self.driving,
+              "record": not recording and not self.busy, "save": recording and not self.busy,
+              "discard": recording and not self.busy}
+        for what, button in self._buttons.items():
+            button.disabled = not on[what]
+        self._task.disabled = recording
+        self._buttons["record"].button_style = "danger" if self._keeping else ""
+
+    def _lines(self) -> list[str]:
+        moments, recorder = tuple(self._moments), self.recorder
+        rate_hz = (len(moments) - 1) / (moments[-1] - moments[0]) if self.driving and len(moments) > 1 else 0.0
+        drives = f"drives, {rate_hz:.1f} decisions a second" if self.driving else "paused"
+        lines = [f"{self.chosen}: {drives}; the guard held back {self.limited_share:.0%} of all goals so far"]
+        if status := getattr(self.pilots[self.chosen][0], "status", ""):
+            lines.append(status)
+        if recorder is not None:
+            now = ("saving …" if self.busy else f"recording: {recorder.frames} steps" if self._keeping else
+                   f"{recorder.frames} steps wait for save or discard" if recorder.recording else "not recording")
+            lines.append(f"{now}; {recorder.episodes} episodes saved")
+        if self.cut_short:
+            lines.append("the episode was cut short: discard it, unless what it shows is whole")
+        return lines
+
+    def _panels(self) -> list[Panel]:
+        return [self.stop, *(panel for _, panel in self.pilots.values() if panel is not None)]
+
+
+def _with_panel(pilot: Actor | Panel) -> tuple[Actor, Panel | None]:
+    if isinstance(pilot, Panel):
+        return pilot.pilot, pilot
+    panel = {SliderPilot: SliderPanel, KeyPilot: KeysPanel}
+    for kind, made in panel.items():
+        if isinstance(pilot, kind):
+            return pilot, made(pilot)
+    return pilot, None

@@ -1,0 +1,125 @@
+"""The driver's desk: a pilot moves the real processes' arm, episodes are kept or thrown away, a stop ends both."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from smolkit.arm.joints import GRIPPER, from_radians
+from smolkit.cameras.camera import Observation
+from smolkit.data.reader import Dataset
+from smolkit.data.recorder import Recorder
+from smolkit.kit import Kit
+from smolkit.report import SmolkitError
+from smolkit.safety.states import State
+from smolkit.teleop.loop import Decision
+from smolkit.teleop.sliders import SliderPilot
+from smolkit.widgets.keys import KeysPanel
+from smolkit.widgets.sliders import SliderPanel
+from smolkit.widgets.teleop import TeleopPanel
+
+
+@pytest.fixture
+def recorder(kit: Kit, tmp_path):
+    with Recorder(tmp_path / "data", cameras=[camera.role for camera in kit.cameras.values()], task="wave") as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def panel(kit: Kit, recorder: Recorder):
+    with TeleopPanel(kit, {"sliders": SliderPilot(), "keys": KeysPanel()}, recorder) as panel:
+        panel.view()
+        assert panel.refresh(), panel.trouble
+        yield panel
+
+
+def opening(kit: Kit) -> float:
+    """How far the gripper truly is open, %."""
+    return float(from_radians(kit.bench.truth()["angle_rad"])[GRIPPER])
+
+
+def test_nothing_moves_before_somebody_drives(kit: Kit, panel: TeleopPanel):
+    panel.start()
+    before = opening(kit)
+    panel.pilots["sliders"][1].sliders[5].value = 80.0
+    time.sleep(1)
+    assert not panel.driving and kit.arm.state is State.ARMED and opening(kit) == pytest.approx(before, abs=2)
+
+
+def test_a_slider_moves_the_arm_and_pause_stands(kit: Kit, panel: TeleopPanel, within):
+    sliders = panel.pilots["sliders"][1]
+    start = opening(kit)
+    panel.run()
+    within(lambda: panel.steps > 1, 8, panel.text)
+    sliders.sliders[5].value = start + 30
+    within(lambda: abs(opening(kit) - start - 30) < 4, 10, panel.text)
+    panel.refresh()
+    assert "decisions a second" in panel.text() and abs(sliders.pose_deg[GRIPPER] - start) > 10
+    panel.pause()
+    assert not panel.driving and kit.arm.state in (State.ARMED, State.RUNNING)
+
+
+def test_an_episode_is_saved_with_what_was_seen_and_decided(kit: Kit, panel: TeleopPanel, recorder: Recorder, within):
+    panel.record("open the gripper")
+    within(lambda: panel.steps > 1, 8, panel.text)
+    panel.pilots["sliders"][1].sliders[5].value += 10
+    within(lambda: recorder.frames >= 12, 10)
+    panel.save()
+    within(lambda: not panel.busy, 10)
+    assert not panel.trouble and recorder.episodes == 1 and not panel.driving
+    panel.record()
+    within(lambda: recorder.frames >= 2, 8)
+    panel.discard()
+    within(lambda: not panel.busy, 10)
+    recorder.close()
+    data = Dataset(recorder.root)
+    assert len(data.columns["action"]) >= 12
+    moved = np.ptp(np.array(data.columns["action"])[:, GRIPPER])
+    assert moved > 3                                                       # %
+
+
+def test_a_stop_ends_the_drive_and_marks_the_episode(kit: Kit, panel: TeleopPanel, recorder: Recorder, within):
+    panel.record()
+    within(lambda: recorder.frames >= 2, 8)
+    panel.stop.press()
+    within(lambda: not panel.driving, 2)
+    within(lambda: "SK310" in panel.trouble, 2)
+    assert panel.cut_short and "cut short" in panel.text() and recorder.recording
+    panel.run()
+    within(lambda: not panel.driving, 5)
+    assert kit.arm.state is State.HOLD                                     # driving on re-arms nothing
+    panel.discard()
+    within(lambda: not panel.busy, 5)
+    assert recorder.episodes == 0 and not panel.cut_short
+
+
+def test_a_pilot_that_fails_ends_the_drive_in_words(kit: Kit, within):
+    def drunk(seen: Observation) -> Decision:
+        raise SmolkitError("SK999", "a sober pilot", "this one", "a test", "none")
+
+    with TeleopPanel(kit, {"drunk": drunk}) as panel:
+        panel.view()
+        panel.run()
+        within(lambda: "SK999" in panel.trouble, 8)
+        assert not panel.driving and kit.arm.state is State.ARMED
+
+
+def test_one_pilot_at_a_time_and_both_fallbacks(kit: Kit, panel: TeleopPanel, within):
+    panel.choose("keys")
+    assert panel.refresh() and panel.chosen == "keys"
+    panel.run()
+    within(lambda: panel.steps > 1, 8, panel.text)
+    with pytest.raises(SmolkitError, match="SK831"):
+        panel.choose("sliders")
+    panel.pause()
+    assert isinstance(panel.pilots["sliders"][1], SliderPanel)
+    assert panel.picture().count("<img") == 2 and "shoulder_pan" in panel.text()
+    assert "smolkit ticker" not in {thread.name for thread in threading.enumerate()}   # it was never shown
+
+
+def test_stepped_time_is_refused():
+    with Kit.sim("reach", seed=1) as kit, pytest.raises(SmolkitError, match="SK832"):
+        TeleopPanel(kit, {"sliders": SliderPilot()})
