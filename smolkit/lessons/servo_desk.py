@@ -59,6 +59,7 @@ class Desk:
 
     def __init__(self, tell: Callable[[str], None] = print):
         self.tell, self._stack, self._bus, self._pulled = tell, ExitStack(), None, False
+        self._hands: list[HandPanel] = []
         self.port, self.servos = self._open()
 
     def _open(self) -> tuple[object, ServoBus | None]:
@@ -128,8 +129,13 @@ class Desk:
     # -- hands ------------------------------------------------------------------------------------------
 
     def hand(self, angle_rad: np.ndarray) -> None:
-        """Moves the limp arm to a pose (6,) rad; only an emulated arm obeys."""
+        """Moves the limp arm to a pose (6,) rad, whatever a learner's hand does; only an emulated arm obeys."""
+        self._let_go()
         self.servos.hand_pose(angle_rad)
+
+    def _let_go(self) -> None:
+        for panel in self._hands:
+            panel.let_go()
 
     def hold(self, pose: str) -> None:
         """Brings the arm to "middle", or to "pan at its stop" with the rest in the middle."""
@@ -140,7 +146,10 @@ class Desk:
     def hands(self) -> tuple[HandPanel, ...]:
         """What a learner moves the arm with: sliders in the sim lane; in the recorded one the tape starts."""
         from smolkit.widgets.hand import HandPanel
-        return (HandPanel(self.hand, lambda: self.servos.plant.state().angle_rad),)
+        panel = HandPanel(self.servos.hand_pose, lambda: self.servos.plant.state().angle_rad)
+        self._hands.append(panel)
+        self._stack.callback(panel.close)
+        return (panel,)
 
     def sweep(self, session: CalibrationSession, joint: str) -> list[int]:
         """Moves `joint` from stop to stop while the session looks; where it saw the joint, in its ticks."""
@@ -176,14 +185,16 @@ class Desk:
         return self
 
     @contextmanager
-    def guarded(self, file: Path, *, ready: bool = False) -> Iterator[GuardedArm]:
-        """The arm behind its guardian, which parks it and lets go at the end.
+    def guarded(self, file: Path, arm_type: str = "", *, ready: bool = False) -> Iterator[GuardedArm]:
+        """The arm behind its guardian, which parks it and lets go at the end. `arm_type`: what its labels say.
 
         On a real desk `ready` is your word that nobody's hand is in the arm's way; without it, and where the arm
         is a recording, an emulated arm with your calibration stands in.
         """
+        self._let_go()
         self.free()
-        with GuardedArm.start(self._movable(file, ready), file, profile="beginner") as arm:
+        port = self._movable(file, ready)
+        with GuardedArm.start(port, file, profile="beginner", arm_type=arm_type if port == self.port else "") as arm:
             yield arm
 
     def _movable(self, file: Path, ready: bool) -> str:

@@ -114,7 +114,7 @@ def _turned_hint(given: Any, right: int) -> str:
         return "Return a whole number of ticks"
     if given == -right and right:
         return "The sign is turned round: later minus earlier"
-    if (given - right) % 4095 == 0:
+    if abs(given - right) in (1, 4095):
         return "From 4095 to 0 is one tick, so a turn has 4096"
     if (given - right) % TICKS_PER_TURN == 0:
         return "It went over the seam: go the shorter way"

@@ -1,7 +1,8 @@
-"""Figures of lesson 01, each of what was measured; the title says what it shows.
+"""Figures of lesson 01, each of what was measured, with words for those who cannot see it.
 
     >>> from smolkit.arm import packets
-    >>> figure = packet(packets.ping(1), packets.status(1))
+    >>> packet(packets.ping(1), packets.status(1))[1]
+    'Two packets, byte by byte: the driver asks FF FF 01 02 01 FB, the servo answers FF FF 01 02 00 FC'
     >>> seam([2047, 3000, 4090, 4200, 4500])[1]
     '1 jump of 4096 ticks: lowest and highest say 104 to 4090, the joint went from 2047 to 4500'
 """
@@ -31,7 +32,7 @@ PARTS = {"header": "#e2e8f0", "id": "#bfdbfe", "length": "#ddd6fe", "instruction
          "parameters": "#fef08a", "checksum": "#fecaca"}
 
 
-def packet(request: bytes, answer: bytes) -> Figure:
+def packet(request: bytes, answer: bytes) -> tuple[Figure, str]:
     """A question and its answer, byte by byte."""
     fig, axes = figure(7, 2.5, rows=2)
     for ax, data, what in zip(axes, (request, answer), ("the driver asks", "the servo answers"), strict=True):
@@ -39,7 +40,8 @@ def packet(request: bytes, answer: bytes) -> Figure:
         ax.set_title(what, fontsize=10)
         ax.set(xlim=(-0.1, max(len(request), len(answer), 8)), ylim=(-0.75, 1))
         ax.axis("off")
-    return fig
+    asked, answered = (data.hex(" ").upper() for data in (request, answer))
+    return fig, f"Two packets, byte by byte: the driver asks {asked}, the servo answers {answered}"
 
 
 def _bytes(ax: Axes, data: bytes, fifth: str) -> None:
@@ -58,7 +60,7 @@ def _box(at: float, color: str) -> object:
     return Rectangle((at, 0), 0.92, 0.9, facecolor=color, edgecolor=GREY, linewidth=0.8)
 
 
-def dials(arms: Mapping[str, Calibration]) -> Figure:
+def dials(arms: Mapping[str, Calibration]) -> tuple[Figure, str]:
     """Where each joint's travel lies on its encoder's circle, for one arm or several, from the inside out."""
     fig, axes = figure(7.6, 5.4, rows=2, columns=3, subplot_kw={"projection": "polar"})
     for index, ax in enumerate(axes.ravel()):
@@ -72,7 +74,8 @@ def dials(arms: Mapping[str, Calibration]) -> Figure:
         ax.set_title(JOINT_NAMES[index], fontsize=9, color=JOINT_COLORS[index], loc="center")
     fig.suptitle(f"Every arm's joints lie elsewhere on the circle ({', '.join(arms)}: from the inside out)",
                  fontsize=11, fontweight="bold")
-    return fig
+    return fig, (f"Six circles of 4096 ticks: where each joint's travel lies on {' and on '.join(arms)}; "
+                 "a red line is the seam between 4095 and 0")
 
 
 def _travel(ax: Axes, calibration: Calibration, index: int, radius: float) -> None:
@@ -83,7 +86,7 @@ def _travel(ax: Axes, calibration: Calibration, index: int, radius: float) -> No
     ax.plot([(MIDDLE + motor.homing_offset) * to_rad], [radius], "o", color="white", markersize=3)
 
 
-def sweeps(bars: Sequence[Bar]) -> Figure:
+def sweeps(bars: Sequence[Bar]) -> tuple[Figure, str]:
     """The range that each joint covered, beside what its drawing allows."""
     fig, ax = figure(7, 2.6)
     drawn = (np.column_stack((LOWER_RAD, UPPER_RAD)) - MIDDLE_RAD[:, None]) * TICKS_PER_TURN / (2 * np.pi) + MIDDLE
@@ -98,7 +101,7 @@ def sweeps(bars: Sequence[Bar]) -> Figure:
            xlim=(min(-150, *(bar.low for bar in bars)), max(4245, *(bar.high for bar in bars))))
     ax.set_title(f"{done} of 6 joints swept; grey: what the drawing allows, red: the seam")
     ax.invert_yaxis()
-    return fig
+    return fig, "Bars between the red lines of the seam: " + ", ".join(f"{b.joint} {b.low} to {b.high}" for b in bars)
 
 
 def seam(presents: Sequence[int]) -> tuple[Figure, str]:
@@ -121,7 +124,7 @@ def seam(presents: Sequence[int]) -> tuple[Figure, str]:
     return fig, words
 
 
-def modes(low: int, high: int) -> Figure:
+def modes(low: int, high: int) -> tuple[Figure, str]:
     """One motor's ticks in the three languages of LeRobot."""
     fig, axes = figure(7.6, 2.8, columns=3)
     ticks = np.arange(max(0, low - 500), min(4095, high + 500))
@@ -133,10 +136,10 @@ def modes(low: int, high: int) -> Figure:
         ax.set_title(name, fontsize=9)
     fig.suptitle("Degrees go on beyond the range, the others stop at its ends", x=0.01, ha="left", fontsize=11,
                  fontweight="bold")
-    return fig
+    return fig, f"Three curves over ticks: degrees go on as a straight line, the others stop at {low} and {high}"
 
 
-def torque_on(naive: np.ndarray, careful: np.ndarray) -> Figure:
+def torque_on(naive: np.ndarray, careful: np.ndarray) -> tuple[Figure, str]:
     """Rows (s, goal - start in deg, turned in deg, torque cap in % of stall), switched on in two ways."""
     fig, axes = figure(7.6, 3, columns=2, sharey=True)
     leap = np.abs(naive[:, 2]).max()
@@ -148,11 +151,12 @@ def torque_on(naive: np.ndarray, careful: np.ndarray) -> Figure:
         ax.set(xlabel="time after torque on (s)")
         ax.set_title(title)
     axes[1].legend(loc="upper left")
-    return fig
+    return fig, (f"Two plots over {naive[-1, 0]:.1f} s: switched on at once it leaps {leap:.0f} degrees; with "
+                 f"goal := present it stays, its cap grows from {careful[0, 3]:.0f} to {careful[-1, 3]:.0f} percent")
 
 
-def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, float]:
-    """The same numbers on two calibrations, drawn from the side; and how far apart the tips are (mm)."""
+def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, str]:
+    """The same numbers on two calibrations, drawn from the side."""
     fig, ax = figure(7, 3.6)
     for pose_deg, color, label in ((meant_deg, JOINT_COLORS[0], "where the numbers meant it"),
                                    (real_deg, JOINT_COLORS[1], "where the offset puts it")):
@@ -168,7 +172,7 @@ def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, floa
     ax.set(xlim=(-30, 620), xlabel="forward (mm)", ylabel="up (mm)", aspect="equal",
            title=f"{apart_mm:.0f} mm beside the cube")
     ax.legend(loc="upper right")
-    return fig, apart_mm
+    return fig, f"The arm from its side in two poses, one the numbers' meaning: the tips are {apart_mm:.0f} mm apart"
 
 
 def _cube(tip_mm: np.ndarray) -> object:
