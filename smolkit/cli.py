@@ -1,4 +1,4 @@
-"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate | stop | bench`.
+"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate | mirror | teleop | stop | bench`.
 
 Exit codes: 0 green, 1 red, 2 an error that says what to do, 130 Ctrl-C (run the same command again to go on).
 """
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from smolkit import workshop
+from smolkit import cli_teleop, workshop
 from smolkit.report import Check, Report, SmolkitError
 
 if TYPE_CHECKING:
@@ -324,6 +324,10 @@ class Sweeps:
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+
+command(cli_teleop.teleop)
+command(cli_teleop.mirror)
 
 
 def main() -> None:

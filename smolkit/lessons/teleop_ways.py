@@ -195,3 +195,27 @@ def ways_table(leds: dict[str, Led]) -> str:
 def _smoothed(path: np.ndarray, window: int = 5) -> np.ndarray:
     """A running mean: a servo counts in steps of 0.09 deg, and jerk is a third difference of them."""
     return np.array([np.convolve(axis, np.ones(window) / window, mode="valid") for axis in path.T]).T
+
+
+def clutching() -> list[str]:
+    """What a person sees who takes a leader that stands 40 deg off, turns it, knocks it, and takes it again."""
+    with Kit.sim("reach", profile="standard") as kit:
+        kit.cameras.clear()
+        kit.arm.energize()
+        start_deg, begin_s = kit.arm.read().pos_deg, kit.clock.now_s()
+        off = np.array([40.0, 0, 0, 0, 0, 0])
+        story = ((1.0, "the leader lies there, 40 deg off", off, False), (1.0, "the clutch is pressed", off, True),
+                 (2.5, "the leader is turned to the follower's pose", 0 * off, True),
+                 (0.5, "somebody knocks the leader: 60 deg in an instant", 1.5 * off, True),
+                 (0.5, "clutch released, leader put back", 0 * off, False), (2.0, "pressed again", 0 * off, True))
+        ends_s = begin_s + np.cumsum([seconds for seconds, *_ in story])
+
+        def now(moment_s: float) -> tuple[float, str, np.ndarray, bool]:
+            return story[min(int(np.searchsorted(ends_s, moment_s, "right")), len(story) - 1)]
+
+        with Hand(kit.clock, lambda moment_s: start_deg + now(moment_s)[2]).leader as leader:
+            actor = LeaderActor(leader, lambda: now(kit.clock.now_s())[3], kit.guard.profile, kit.guard.range_deg)
+            told = {}
+            for step in run_episode(kit, actor, ends_s[-1] - begin_s, PACE):
+                told[now(step.observation.captured_s)[1]] = actor.status.splitlines()[:2]
+        return ["\n    ".join([what, *lines]) for what, lines in told.items()]
