@@ -51,7 +51,7 @@ def bar_html(bar: Bar, asked: bool = False, placed: bool = True) -> str:
     done = bar.share >= LEAST_SPAN
     note = f'<span style="color: {AMBER}"><b>⚠</b> {escape(bar.warning)}</span>' if bar.warning else ""
     state = (f'<b style="color: {GREEN}">✓ {swept_words(bar)}</b>' if done else
-             f'<b style="color: #0072B2">▸ {swept_words(bar)}</b>' if asked else f"<span>{swept_words(bar)}</span>")
+             f"<b>▸ {swept_words(bar)}</b>" if asked else f"<span>{swept_words(bar)}</span>")
     return (f'<div class="smolkit-bar" style="display: flex; align-items: center; gap: 10px">{_bar_svg(bar, placed)}'
             f'<span style="min-width: 120px; line-height: 1.2">{state}<br>{note}</span></div>')
 

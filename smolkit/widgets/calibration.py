@@ -36,7 +36,7 @@ REST_S = 2.5                                       # a joint that rests for so l
 HANDS = {
     "shoulder_pan": "Turn the whole arm on its base, to the left until it stops, then to the right until it stops.",
     "shoulder_lift": "Tip the upper arm back until it stops, then forward until it stops; fold the elbow to have room.",
-    "elbow_flex": "Bend the forearm up until it stops, then down until it stops.",
+    "elbow_flex": "Bend the forearm up until it stops, then down until it stops; bend the wrist up to have room.",
     "wrist_flex": "Bend the gripper up until it stops, then down until it stops.",
     "wrist_roll": "Turn the gripper about its own length, one way until it stops, then the other.",
     "gripper": "Close the jaw until the fingers touch, then open it as wide as it goes.",
@@ -208,7 +208,10 @@ class CalibrationPanel(Panel):
             return None
         joint, bar = JOINT_NAMES.index(self._asked), self._bar(self._asked)
         goal_rad = np.deg2rad(DEG) * (self._session.position - MIDDLE) + MIDDLE_RAD
-        goal_rad[joint] = (LOWER_RAD if MIDDLE - bar.low < bar.high - MIDDLE else UPPER_RAD)[joint]
+        up = MIDDLE - bar.low >= bar.high - MIDDLE             # the stop that is further from being reached
+        goal_rad[joint] = (UPPER_RAD if up else LOWER_RAD)[joint]
+        if up and self._asked in ("shoulder_lift", "elbow_flex"):
+            goal_rad[joint + 1] = LOWER_RAD[joint + 1]         # out of the table's way
         return from_radians(goal_rad)
 
     def _verdict(self) -> str:

@@ -8,7 +8,8 @@
     array([-0.7 ,  1.36])
 
 The hand is no motor: it goes to where the sliders are at a person's speed, holds the arm there against its
-weight, and lets it sink when it lets go. It moves emulated arms only.
+weight, and lets it sink when it lets go; touched again, it lifts the arm to where the sliders are. It moves emulated
+arms only.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import numpy as np
 
 from smolkit.arm.joints import JOINT_NAMES, LOWER_DEG, LOWER_RAD, UPPER_DEG, UPPER_RAD, from_radians, to_radians
 from smolkit.plotting import JOINT_COLORS
+from smolkit.safety.geometry import frames, table_heights
 from smolkit.sim.scene import START_DEG
 from smolkit.widgets.arm_view import arm_svg, describe
 from smolkit.widgets.panel import Panel
 
 # A calibration follows a shaft that turns less than half a turn between two looks; a person's hand does.
 HAND_RAD_S = np.deg2rad(150)
+STEP_DEG = 0.5                                     # of a slider
 LONGEST_S = 0.1                                    # of one step: after a hiccup the hand does not leap
 
 
@@ -34,16 +37,18 @@ class HandPanel(Panel):
     """Six sliders, a drawing of what your eyes see, and "let go".
 
     hand: puts the arm into angles (6,) rad. look: where it is, (6,) rad; without it, where the hand left it.
+    table: the hand stops at the table. Where there is physics, as in the plant, an arm pressed into it would leap.
     """
 
     rate_hz = 25.0                                 # a limp arm sinks 0.6 deg in 50 ms
 
-    def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None):
+    def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None, *,
+                 table: bool = False):
         super().__init__()
-        self._hand, self._look = hand, look
+        self._hand, self._look, self._table = hand, look, table
         self.angle_rad = to_radians(np.array(START_DEG)) if look is None else np.asarray(look(), float)
-        self.target_rad = self.angle_rad.copy()
-        self.holding = False
+        self.target_rad = np.clip(self.angle_rad, LOWER_RAD, UPPER_RAD)        # where the sliders are
+        self.holding, self.blocked = False, ""     # blocked: the joint that the table stops
         self._moved_s = time.monotonic()
 
     def move(self, **pos_deg: float) -> None:
@@ -64,18 +69,27 @@ class HandPanel(Panel):
     def hurry(self) -> None:
         """Goes there at once, for tests and demonstrations: by steps that a calibration can follow."""
         with self.lock:
-            while np.abs(self.target_rad - self.angle_rad).max() > 1e-9:
-                self._step(LONGEST_S)
+            while self._step(LONGEST_S):
+                continue
 
     def _take(self) -> None:
         if not self.holding and self._look is not None:
             self.angle_rad = np.asarray(self._look(), float)
         self.holding = True
 
-    def _step(self, dt_s: float) -> None:
-        reach = HAND_RAD_S * min(dt_s, LONGEST_S)
-        self.angle_rad = self.angle_rad + np.clip(self.target_rad - self.angle_rad, -reach, reach)
+    def _step(self, dt_s: float) -> bool:
+        """Whether the hand moved; what would press the arm further into the table stays where it is."""
+        reach, before_rad = HAND_RAD_S * min(dt_s, LONGEST_S), self.angle_rad
+        self.blocked = ""
+        for joint, step in enumerate(np.clip(self.target_rad - before_rad, -reach, reach)):
+            moved_rad = self.angle_rad.copy()
+            moved_rad[joint] += step
+            if self._table and step and _height_m(moved_rad) < min(_height_m(self.angle_rad), 0.0):
+                self.blocked = JOINT_NAMES[joint]
+            else:
+                self.angle_rad = moved_rad
         self._hand(self.angle_rad)
+        return bool(np.abs(self.angle_rad - before_rad).max() > 1e-9)
 
     # --- the panel --------------------------------------------------------------------------------------
 
@@ -96,8 +110,10 @@ class HandPanel(Panel):
         return widgets.VBox([self._picture, row])
 
     def _slid(self, change: dict) -> None:
+        """A browser also answers what it is told to show, rounded; that is nobody's hand."""
         index = self.sliders.index(change["owner"])
-        self.attempt(lambda: self.move(**{JOINT_NAMES[index]: change["new"]}))
+        if abs(change["new"] - from_radians(self.target_rad)[index]) > STEP_DEG / 2:
+            self.attempt(lambda: self.move(**{JOINT_NAMES[index]: change["new"]}))
 
     def sample(self) -> None:
         now_s, before_s = time.monotonic(), self._moved_s
@@ -106,20 +122,20 @@ class HandPanel(Panel):
             self._step(now_s - before_s)
         elif self._look is not None:
             self.angle_rad = np.asarray(self._look(), float)
-            self.target_rad = np.clip(self.angle_rad, LOWER_RAD, UPPER_RAD)
 
     def paint(self) -> None:
         self._picture.value = self.picture()
         self._words.value = f'<div class="smolkit-step" role="status">{self._state()}</div>'
         self.let_go_button.disabled = not self.holding
         for slider, value in zip(self.sliders, from_radians(self.target_rad), strict=True):
-            if abs(slider.value - value) > slider.step:        # less is its own rounding
-                slider.unobserve(self._slid, "value")
-                slider.value = float(value)
-                slider.observe(self._slid, "value")
+            if abs(slider.value - value) > STEP_DEG / 2:       # `move` was called; less is its own rounding
+                slider.value = float(np.clip(value, slider.min, slider.max))
 
     def _state(self) -> str:
-        return ("Your hand holds the arm." if self.holding else "Nobody holds the arm. Move a slider to take it.")
+        if not self.holding:
+            return "Nobody holds the arm. Move a slider to take it."
+        return (f"Your hand holds the arm. The table is in the way of {self.blocked}: fold another joint first."
+                if self.blocked else "Your hand holds the arm.")
 
     def picture(self) -> str:
         return arm_svg(from_radians(self.angle_rad), alt=self.alt, numbers=False)
@@ -128,11 +144,16 @@ class HandPanel(Panel):
         return f"{self._state()}\n{describe(from_radians(self.angle_rad))}"
 
 
+def _height_m(angle_rad: np.ndarray) -> float:
+    """Of the arm's lowest point over the table."""
+    return float(table_heights(frames(angle_rad[None])).min())
+
+
 def _slider(joint: int) -> widgets.FloatSlider:
     """No number beside it: a hand has none either."""
-    slider = widgets.FloatSlider(value=START_DEG[joint], min=float(LOWER_DEG[joint]), max=float(UPPER_DEG[joint]),
-                                 step=0.5, description=JOINT_NAMES[joint], readout=False,
-                                 style={"handle_color": JOINT_COLORS[joint], "description_width": "100px"},
-                                 layout=widgets.Layout(width="380px"))
+    low, high = float(LOWER_DEG[joint]), float(UPPER_DEG[joint])
+    slider = widgets.FloatSlider(value=START_DEG[joint], min=low, max=high, step=STEP_DEG, readout=False,
+                                 description=JOINT_NAMES[joint], layout=widgets.Layout(width="380px"),
+                                 style={"handle_color": JOINT_COLORS[joint], "description_width": "100px"})
     slider.add_class(f"smolkit-hand-{JOINT_NAMES[joint]}")
     return slider

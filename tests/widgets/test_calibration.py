@@ -255,22 +255,21 @@ def test_a_bar_shows_range_present_and_reference() -> None:
 def test_the_arm_of_the_sim_lane_is_calibrated_by_its_hand() -> None:
     """Two panels side by side, a process with physics behind a port: what a learner does with the sliders."""
     with Plant.start("place", 3, name="calibrated by hand", calibrated=False) as plant, Bus(plant.port) as bus:
-        hand, panel = HandPanel(plant.hand_pose), CalibrationPanel(CalibrationSession(bus))
+        hand, panel = HandPanel(plant.hand_pose, table=True), CalibrationPanel(CalibrationSession(bus))
 
         def drag(**pos_deg: float) -> None:
             hand.move(**pos_deg)
-            while np.abs(hand.target_rad - hand.angle_rad).max() > 1e-9:
-                hand._step(0.1)
+            while hand._step(0.1):
                 panel.refresh()
 
         middle_deg = dict(zip(JOINT_NAMES, from_radians(MIDDLE_RAD), strict=True))
         drag(**middle_deg)
-        hand._step(0.0)
         panel.middle()
-        for joint in JOINT_NAMES:
+        for joint, room in zip(JOINT_NAMES, (None, "elbow_flex", "wrist_flex", None, None, None), strict=True):
             drag(**{joint: -200})
+            drag(**{room: -200} if room else {})   # else the table is in the way
             drag(**{joint: 200})
-            drag(**{joint: middle_deg[joint]})
+            drag(**middle_deg)
         panel.accept()
         assert calibration_differences(bus, panel.calibration) == []
         hand._step(0.0)
