@@ -16,7 +16,7 @@ from .geometry import REST_DEG
 from .limits import JOINT_DEG
 
 SPEED_DEG_S = 30.0                 # slow enough to step aside
-RAISED_DEG = (-60.0, 60.0, 60.0)   # shoulder_lift, elbow_flex, wrist_flex: above the table, tucked in
+RAISED_DEG = (-60.0, 60.0, 45.0)   # lift, elbow, wrist_flex: above the table, clear however the wrist is rolled
 NEAR_DEG = 6.0                     # reached: sag, play, and a fold that some arms close 4 deg earlier
 TIME_LIMIT_S = 20.0
 SOFT_S = 1.5                       # an arm that cannot get home sinks: it does not fall

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smolkit.arm.joints import to_radians
 from smolkit.report import SmolkitError
 from smolkit.safety.faults import fault
-from smolkit.safety.geometry import REST_DEG
+from smolkit.safety.geometry import REST_DEG, clearances
+from smolkit.safety.parking import waypoints
 from smolkit.safety.states import State
 from tests.safety.supervised import HOME_DEG, Desk
 
@@ -122,3 +124,12 @@ def test_a_release_that_was_not_confirmed_says_so_and_goes_on_trying(desk: Desk)
     assert desk.state is State.OFF
     desk.wait(3.0)
     assert desk.limp()
+
+
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("roll_deg", range(-150, 151, 30))
+def test_the_way_home_is_clear_however_the_wrist_is_rolled(roll_deg: int):
+    raised, _, folded = waypoints(np.array([0, 40, 20, 30, roll_deg, 60.0]))
+    for pose in (raised, folded * [1, 1, 1, 1, 0, 1]):
+        table_m, apart_m = clearances(to_radians(pose))
+        assert table_m.min() > 0.005 and apart_m.min() > 0.003
