@@ -44,7 +44,7 @@ from smolkit.safety.guardian import PATIENT
 from smolkit.sim.bench import HORN_OFFSET_TICKS
 
 if TYPE_CHECKING:
-    from ipywidgets import ToggleButton
+    from ipywidgets import Widget
 
     from smolkit.widgets.hand import HandPanel
 
@@ -112,7 +112,7 @@ class Desk:
         other = Port("modem", "something else with a serial port", None, None, None)
         return (other,) if self._pulled else (board, other)
 
-    def cable(self) -> tuple[ToggleButton, ...]:
+    def cable(self) -> tuple[Widget, ...]:
         """An emulated desk's USB cable: a button that pulls it, for `ports`."""
         import ipywidgets
 
@@ -143,8 +143,8 @@ class Desk:
         angle_rad[0] = angle_rad[0] if pose == "middle" else LOWER_RAD[0]
         self.hand(angle_rad)
 
-    def hands(self) -> tuple[HandPanel, ...]:
-        """What a learner moves the arm with: sliders in the sim lane; in the recorded one the tape starts."""
+    def hands(self) -> tuple[Widget | HandPanel, ...]:
+        """What a learner moves the arm with: sliders in the sim lane, a button that plays the tape in the recorded."""
         from smolkit.widgets.hand import HandPanel
         panel = HandPanel(self.servos.hand_pose, lambda: self.servos.plant.state().angle_rad)
         self._hands.append(panel)
@@ -229,12 +229,16 @@ class RecordedDesk(Desk):
             self.servos.seek(float(moment_s))
             yield
 
-    def hands(self) -> tuple[HandPanel, ...]:
-        self.servos.play(WallClock())
+    def hands(self) -> tuple[Widget | HandPanel, ...]:
+        import ipywidgets
+
         begin_s, end_s = self.servos.span("middle")
-        self.tell(f"the tape runs for {self.servos.seconds:.0f} s: from second {begin_s:.0f} to {end_s:.0f} the arm is "
-                  "held in its middle pose, then each joint is swept; run this cell again to see it again")
-        return ()
+        self.servos.seek((begin_s + end_s) / 2)
+        button = ipywidgets.Button(description="play the sweeps", icon="play", layout={"width": "auto"},
+                                   tooltip="the recorded hand moves each joint from stop to stop, 24 s in all")
+        button.on_click(lambda _: self.servos.play(WallClock(), JOINT_NAMES[0]))
+        self.tell("the recorded hand holds the arm in its middle pose, until you play the sweeps (24 s)")
+        return (button,)
 
     def _movable(self, file: Path, ready: bool) -> str:
         return self._stand_in(file, "a recording does not move")
@@ -256,7 +260,7 @@ class RealDesk(Desk):
         """The serial ports of this computer."""
         return ports()
 
-    def cable(self) -> tuple[ToggleButton, ...]:
+    def cable(self) -> tuple[Widget, ...]:
         return ()
 
     def hold(self, pose: str) -> None:
@@ -277,7 +281,7 @@ class RealDesk(Desk):
             if covered >= LEAST_SPAN and time.monotonic() - grew_s > REST_S:
                 return
 
-    def hands(self) -> tuple[HandPanel, ...]:
+    def hands(self) -> tuple[Widget | HandPanel, ...]:
         self.tell("your own: hold the limp arm with one, press the panel's buttons with the other")
         return ()
 
