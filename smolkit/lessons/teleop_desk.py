@@ -61,7 +61,7 @@ class Desk:
         """Does something with the arm, and prints what the arm says: what it does now, or why not."""
         try:
             what()
-            print(f"done: the arm is {self.kit.arm.state}")
+            print(f"done; now {self.kit.arm.state.upper()}")
         except SmolkitError as error:
             print(error)
 
@@ -133,6 +133,13 @@ class RecordedDesk(Desk):
     @property
     def calibration(self) -> Calibration:
         return self.kit.arm.calibration
+
+    def tell(self, what: Callable[[], object]) -> None:
+        try:
+            what()
+            print("nothing to do: a recording is limp")
+        except SmolkitError as error:
+            print(f"{error.code}: {error.found}")
 
     def kill_a_kernel(self) -> Death:
         return Death.load(self.shipped / "death")

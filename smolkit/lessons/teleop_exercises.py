@@ -112,7 +112,8 @@ def _idle_cases() -> list[tuple[np.ndarray, float]]:
     one_by_one = still.copy()
     one_by_one[:, 0] = np.interp(np.arange(101), [0, 20, 100], [0, 40, 40])
     one_by_one[:, 3] = np.interp(np.arange(101), [0, 40, 70, 100], [0, 0, 60, 60])
-    creeping = np.arange(101)[:, None] * np.array([0.3, 0, 0, 0, 0, 0])            # 0.3 deg a frame
+    creeping = still.copy()
+    creeping[:, 0] = np.interp(np.arange(101), [0, 60, 100], [0, 6, 18])           # 0.1, then 0.3 deg a frame
     return [(there, 10.0), (one_by_one, 10.0), (creeping, 10.0), (creeping, 30.0)]
 
 

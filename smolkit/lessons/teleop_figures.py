@@ -15,7 +15,7 @@ import numpy as np
 from smolkit.arm.joints import GRIPPER, JOINT_NAMES, to_radians
 from smolkit.arm.kinematics import tool_frame
 from smolkit.data.figures import contact_sheet
-from smolkit.data.inspection import STILL_DEG_S, correlations, idle_share, lag_ms
+from smolkit.data.inspection import MOST_IDLE, STILL_DEG_S, correlations, idle_share, lag_ms
 from smolkit.data.reader import Dataset
 from smolkit.lessons.teleop_death import Death
 from smolkit.lessons.teleop_hunt import Session
@@ -39,21 +39,38 @@ DOES = {State.IDLE: "torque off", State.ARMED: "stands, ready", State.RUNNING: "
 
 def wire(state: State) -> Figure:
     """Who talks to the servos, and the guardian's states with the present one lit."""
-    fig, ax = figure(width=7.0, height=2.7)
-    ax.set(xlim=(0, 7), ylim=(0, 2.55))
-    _finding(fig, f"Only the guardian holds the wire. Now {state.upper()}: {DOES[state].replace(chr(10), ' ')}")
-    ax.axis("off")
+    fig, (top, low) = figure(height=2.7, rows=2, height_ratios=(1.1, 1))
+    top.set(xlim=(-0.05, 7.05), ylim=(0, 1.3))
+    top.axis("off")
     for left, words in ((0.0, "this notebook\n(may be killed)"), (2.6, "guardian\n(a process of its own)"),
                         (5.2, "six servos\n(know no danger)")):
-        _box(ax, left, 1.55, 1.75, 0.75, words, PALE, INK)
-    _arrow(ax, 1.77, 2.58, 1.92, "goals, 10 signs of life/s")
-    _arrow(ax, 4.37, 5.18, 1.92, "serial bus")
+        _box(top, left, 0.1, 1.75, 0.85, words, PALE, INK)
+    _arrow(top, 1.77, 2.58, 0.52, "goals, 10 signs of life/s")
+    _arrow(top, 4.37, 5.18, 0.52, "serial bus")
+    _strip(low, state)
+    _finding(fig, f"Only the guardian holds the wire. Now {state.upper()}: {_does(state)}")
+    return fig
+
+
+def states(state: State) -> Figure:
+    """The guardian's states alone, the present one lit."""
+    fig, ax = figure(height=1.35)
+    _strip(ax, state)
+    _finding(fig, f"Now {state.upper()}: {_does(state)}")
+    return fig
+
+
+def _strip(ax: Axes, state: State) -> None:
+    ax.set(xlim=(-0.05, 7.05), ylim=(0, 1))
+    ax.axis("off")
     for place, one in enumerate(State):
         lit = one is state
-        _box(ax, place * 1.0, 0.1, 0.94, 0.95, f"{one.upper()}\n{DOES[one]}", LIT if lit else "white",
-             "white" if lit else INK, QUIET if not lit else LIT, size=7.5)
-    ax.text(0, 1.2, "what it can be doing:", fontsize=8, color=INK)
-    return fig
+        _box(ax, place * 1.01, 0.05, 0.94, 0.9, f"{one.upper()}\n{DOES[one]}", LIT if lit else "white",
+             "white" if lit else INK, LIT if lit else QUIET, size=7.5)
+
+
+def _does(state: State) -> str:
+    return DOES[state].replace("\n", " ")
 
 
 def _box(ax: Axes, left: float, low: float, width: float, height: float, words: str, face: str, ink: str,
@@ -66,7 +83,7 @@ def _box(ax: Axes, left: float, low: float, width: float, height: float, words: 
 
 def _arrow(ax: Axes, begin: float, end: float, high: float, words: str) -> None:
     ax.annotate("", (end, high), (begin, high), arrowprops={"arrowstyle": "<->", "color": INK})
-    ax.text((begin + end) / 2, high + 0.42, words, ha="center", fontsize=7.5, color=INK)
+    ax.text((begin + end) / 2, high + 0.5, words, ha="center", fontsize=7.5, color=INK)
 
 
 def death(one: Death) -> Figure:
@@ -223,6 +240,9 @@ def overview(root: Path) -> Figure:
     for ax, (name, values), color in zip(axes, numbers.items(), JOINT_COLORS, strict=False):
         ax.bar(range(len(values)), values, color=color)
         ax.set(xlabel="episode", ylabel=name, xticks=range(len(values)))
+    axes[1].axhline(100 * MOST_IDLE, color=INK, linestyle="--", linewidth=1)
+    axes[1].text(-0.4, 100 * MOST_IDLE + 1, "more: show it again", fontsize=7.5, color=INK)
+    axes[1].set_ylim(0, max(40, *numbers["idle (%)"]))
     longest, shortest = max(numbers["duration (s)"]), min(numbers["duration (s)"])
     _finding(fig, f"{len(rows)} episodes of {shortest:.1f} to {longest:.1f} s, idle {max(numbers['idle (%)']):.0f} % "
                  "at most")
@@ -238,11 +258,11 @@ def grasps(root: Path) -> Figure:
     ax.scatter(xy_cm[:, 1], xy_cm[:, 0], s=60, color=JOINT_COLORS[0])
     for index, (x_cm, y_cm) in enumerate(xy_cm):
         ax.annotate(str(index), (y_cm, x_cm), (5, 5), textcoords="offset points", fontsize=8)
-    ax.plot(0, 0, "^", color=INK, label="the arm's base")
+    ax.plot(0, 0, "^", color=INK)
+    ax.annotate("the arm's base", (0, 0), (8, -3), textcoords="offset points", fontsize=8)
     spread = np.ptp(xy_cm, axis=0)
     ax.set(xlabel="y, left of the arm (cm)", ylabel="x, ahead of the arm (cm)", aspect="equal", xlim=(22, -22),
            ylim=(-2, 34))
-    ax.legend(loc="lower left", frameon=False)
     _finding(fig, f"{len(xy_cm)} grasps, spread over {spread[0]:.0f} x {spread[1]:.0f} cm")
     return fig
 
