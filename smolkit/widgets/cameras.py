@@ -58,8 +58,8 @@ class Picture:
 
     def __init__(self, role: str, width_px: int = SHOWN_PX):
         # Each view fetches the first value by itself, so it must be a picture: one black pixel.
-        self.image = widgets.Image(value=jpeg(np.zeros((2, 2, 3), np.uint8)), format="jpeg", width=width_px,
-                                   tooltip=f"what the {role} camera sees")
+        # (No tooltip: ipywidgets 8.1 fails on those of pictures.)
+        self.image = widgets.Image(value=jpeg(np.zeros((2, 2, 3), np.uint8)), format="jpeg", width=width_px)
         self.image.add_class(f"smolkit-camera-{role}")
         self.words = widgets.HTML(layout=widgets.Layout(max_width=f"{width_px}px"))
         self.view = widgets.VBox([widgets.HTML(f"<b>{escape(role)}</b>"), self.image, self.words],

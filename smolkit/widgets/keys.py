@@ -37,7 +37,7 @@ MOTIONS = {"cartesian": (("forward", "back"), ("left", "right"), ("up", "down"),
                          ("roll +", "roll −"), ("open", "close")),
            "joint": tuple((f"{name} +", f"{name} −") for name in JOINT_NAMES)}
 TITLES = {"cartesian": "tool", "joint": "joints"}
-KEY_PX, GAP_PX, ROW_PX = 104, 6, 54
+KEY_PX, GAP_PX, ROW_PX = 110, 6, 52
 
 
 class Face(anywidget.AnyWidget):
@@ -182,7 +182,7 @@ def _key(code: str, cap: str, motion: str, column: int, row: int, colour: str = 
     return (f'<g data-code="{code}"><rect x="{x}" y="{y}" width="{width}" height="{ROW_PX}" rx="7" fill="{colour}" '
             f'fill-opacity=".08" stroke="{colour}" stroke-width="1.5"/>'
             f'<text class="smolkit-cap" x="{x + 9}" y="{y + 22}" font-size="16" font-weight="bold">{cap}</text>'
-            f'<text x="{x + 9}" y="{y + 43}" font-size="12">{escape(motion)}</text></g>')
+            f'<text x="{x + 9}" y="{y + 42}" font-size="12">{escape(motion)}</text></g>')
 
 
 def _svg(keys: list[str], columns: int, rows: int, alt: str) -> str:

@@ -45,10 +45,12 @@ class SliderPanel(Panel):
         return "Six sliders, one a joint. " + self.text()
 
     def build(self) -> widgets.Widget:
-        here = widgets.Button(description="stay here", tooltip="The sliders go to where the arm is going now")
+        here = widgets.Button(description="stay here", tooltip="The sliders go to where the arm is going now",
+                              layout=widgets.Layout(width="120px", margin="2px 2px 2px 106px"))
         self.on_click(here, self.pilot.stop)
         here.add_class("smolkit-sliders-here")
-        rows = [widgets.HBox([slider, measured]) for slider, measured in zip(self.sliders, self._measured, strict=True)]
+        rows = [widgets.HBox(pair, layout=widgets.Layout(align_items="center"))
+                for pair in zip(self.sliders, self._measured, strict=True)]
         return widgets.VBox([*rows, here]).add_class("smolkit-sliders")
 
     def paint(self) -> None:

@@ -179,16 +179,13 @@ class TeleopPanel(Panel):
             "save": self._button("save", "✓ save", "Keep the episode", self.save),
             "discard": self._button("discard", "✗ discard", "Throw the episode away", self.discard)}
         self._task = widgets.Text(value=getattr(self.recorder, "task", ""), description="instruction",
-                                  layout=widgets.Layout(width="420px"))
+                                  layout=widgets.Layout(width="400px"))
         self._wheel, self._numbers = widgets.VBox(), widgets.HTML()
-        recording = [widgets.HBox([self._task, *(self._buttons[what] for what in ("record", "save", "discard"))],
-                                  layout=widgets.Layout(flex_flow="row wrap"))]
+        rows = [[self._names, self._buttons["run"], self._buttons["pause"]],
+                [self._task, *(self._buttons[what] for what in ("record", "save", "discard"))]]
         return widgets.VBox([
-            self.stop.view(),
-            widgets.HBox([self._names, self._buttons["run"], self._buttons["pause"]],
-                         layout=widgets.Layout(flex_flow="row wrap")),
-            *(recording if self.recorder is not None else []), self._numbers, self._wheel,
-            widgets.HBox([picture.view for picture in self._pictures.values()]), self.arm_view.view(),
+            self.stop.view(), *map(_row, rows if self.recorder is not None else rows[:1]), self._numbers,
+            _row([picture.view for picture in self._pictures.values()]), self._wheel, self.arm_view.view(),
         ]).add_class("smolkit-teleop")
 
     def sample(self) -> None:
@@ -223,7 +220,8 @@ class TeleopPanel(Panel):
         return f"{self.stop.picture()}{images}{arm_svg(self.seen.state_deg, self.goal_deg)}"
 
     def _button(self, what: str, words: str, tip: str, work: Callable[[], None]) -> widgets.Button:
-        return self.on_click(widgets.Button(description=words, tooltip=tip), work).add_class(f"smolkit-teleop-{what}")
+        button = widgets.Button(description=words, tooltip=tip, layout=widgets.Layout(width="100px"))
+        return self.on_click(button, work).add_class(f"smolkit-teleop-{what}")
 
     def _record_as_written(self) -> None:
         self.record(self._task.value)
@@ -255,6 +253,10 @@ class TeleopPanel(Panel):
 
     def _panels(self) -> list[Panel]:
         return [self.stop, *(panel for _, panel in self.pilots.values() if panel is not None)]
+
+
+def _row(children: list[widgets.Widget]) -> widgets.HBox:
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
 
 
 def _with_panel(pilot: Actor | Panel) -> tuple[Actor, Panel | None]:
