@@ -15,7 +15,7 @@ arms only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 import numpy as np
@@ -54,12 +54,20 @@ class HandPanel(Panel):
     def move(self, **pos_deg: float) -> None:
         """Sets sliders by name, deg and gripper %; the hand takes the arm and goes there."""
         with self.lock:
-            target_deg = from_radians(self.target_rad)
-            for joint, value in pos_deg.items():
-                target_deg[JOINT_NAMES.index(joint)] = value
-            self.target_rad = np.clip(to_radians(target_deg), LOWER_RAD, UPPER_RAD)
-            self._take()
+            self._aim(pos_deg)
+            if self._view is not None:             # here alone: `paint` would set back what is dragged just now
+                for slider, value in zip(self.sliders, from_radians(self.target_rad), strict=True):
+                    slider.value = float(value)
             self._paint()
+
+    def _aim(self, pos_deg: Mapping[str, float]) -> None:
+        target_deg = from_radians(self.target_rad)
+        for joint, value in pos_deg.items():
+            target_deg[JOINT_NAMES.index(joint)] = value
+        self.target_rad = np.clip(to_radians(target_deg), LOWER_RAD, UPPER_RAD)
+        if not self.holding and self._look is not None:
+            self.angle_rad = np.asarray(self._look(), float)
+        self.holding = True
 
     def let_go(self) -> None:
         """The arm is left to its weight."""
@@ -71,11 +79,6 @@ class HandPanel(Panel):
         with self.lock:
             while self._step(LONGEST_S):
                 continue
-
-    def _take(self) -> None:
-        if not self.holding and self._look is not None:
-            self.angle_rad = np.asarray(self._look(), float)
-        self.holding = True
 
     def _step(self, dt_s: float) -> bool:
         """Whether the hand moved; what would press the arm further into the table stays where it is."""
@@ -99,21 +102,21 @@ class HandPanel(Panel):
 
     def build(self) -> widgets.Widget:
         self._picture, self._words = widgets.HTML(), widgets.HTML()
-        self.sliders = tuple(_slider(i) for i in range(6))
+        self.sliders = tuple(_slider(i, value) for i, value in enumerate(from_radians(self.target_rad)))
         for slider in self.sliders:
             slider.observe(self._slid, "value")
         self.let_go_button = self.on_click(widgets.Button(
             description="let go", icon="hand-paper-o", tooltip="take your hand off: the arm sinks under its weight"),
             self.let_go)
         self.let_go_button.add_class("smolkit-let-go")
-        row = widgets.HBox([widgets.VBox(self.sliders), widgets.VBox([self._words, self.let_go_button])])
-        return widgets.VBox([self._picture, row])
+        row = widgets.HBox([widgets.VBox(self.sliders), self.let_go_button], layout={"align_items": "center"})
+        return widgets.VBox([self._picture, self._words, row])
 
     def _slid(self, change: dict) -> None:
         """A browser also answers what it is told to show, rounded; that is nobody's hand."""
         index = self.sliders.index(change["owner"])
         if abs(change["new"] - from_radians(self.target_rad)[index]) > STEP_DEG / 2:
-            self.attempt(lambda: self.move(**{JOINT_NAMES[index]: change["new"]}))
+            self.attempt(self._aim, {JOINT_NAMES[index]: change["new"]})
 
     def sample(self) -> None:
         now_s, before_s = time.monotonic(), self._moved_s
@@ -127,14 +130,11 @@ class HandPanel(Panel):
         self._picture.value = self.picture()
         self._words.value = f'<div class="smolkit-step" role="status">{self._state()}</div>'
         self.let_go_button.disabled = not self.holding
-        for slider, value in zip(self.sliders, from_radians(self.target_rad), strict=True):
-            if abs(slider.value - value) > STEP_DEG / 2:       # `move` was called; less is its own rounding
-                slider.value = float(np.clip(value, slider.min, slider.max))
 
     def _state(self) -> str:
         if not self.holding:
             return "Nobody holds the arm. Move a slider to take it."
-        return (f"Your hand holds the arm. The table is in the way of {self.blocked}: fold another joint first."
+        return (f"The table is in the way of {self.blocked}: fold another joint first."
                 if self.blocked else "Your hand holds the arm.")
 
     def picture(self) -> str:
@@ -149,10 +149,10 @@ def _height_m(angle_rad: np.ndarray) -> float:
     return float(table_heights(frames(angle_rad[None])).min())
 
 
-def _slider(joint: int) -> widgets.FloatSlider:
+def _slider(joint: int, value: float) -> widgets.FloatSlider:
     """No number beside it: a hand has none either."""
     low, high = float(LOWER_DEG[joint]), float(UPPER_DEG[joint])
-    slider = widgets.FloatSlider(value=START_DEG[joint], min=low, max=high, step=STEP_DEG, readout=False,
+    slider = widgets.FloatSlider(value=float(value), min=low, max=high, step=STEP_DEG, readout=False,
                                  description=JOINT_NAMES[joint], layout=widgets.Layout(width="380px"),
                                  style={"handle_color": JOINT_COLORS[joint], "description_width": "100px"})
     slider.add_class(f"smolkit-hand-{JOINT_NAMES[joint]}")
