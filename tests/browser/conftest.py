@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from smolkit.session import running
 from smolkit.sim.plant import Plant
-from tests.browser.lab import CHROMIUM, FLAGS, WAIT_S, Lab, Notebook
+from tests.browser.lab import CHROMIUM, FLAGS, WAIT_S, Lab, Notebook, wait_until
 
 HERE = Path(__file__).parent
 
@@ -54,7 +56,19 @@ def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callab
 
 
 @pytest.fixture
-def plant() -> Iterator[Plant]:
-    """An emulated arm under the name "browser", calibrated, in wall time; it outlives guardian and kernel."""
-    with Plant.start("place", seed=1, name="browser") as plant:
-        yield plant
+def start_plant() -> Iterator[Callable[..., Plant]]:
+    """`start_plant(calibrated=False)`: an emulated arm named "browser", in wall time; it outlives any kernel."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Plant.start("place", seed=1, name="browser", **options))
+
+
+@pytest.fixture
+def kit_plant() -> Iterator[Callable[[], Plant]]:
+    """`kit_plant()`: the plant behind the kit that a notebook opened."""
+    def find() -> Plant | None:
+        names = [endpoint.name for endpoint in running() if endpoint.name.startswith("plant kit")]
+        return Plant.attach(names[0].removeprefix("plant ")) if names else None
+
+    yield lambda: wait_until(find, "a kit's plant")
+    while (left := find()) is not None:
+        left.close()

@@ -138,6 +138,16 @@ class Notebook:
         self.menu("Run", "Run All Cells")
         self.wait_done(patience_s)
 
+    def run(self, *numbers: int, patience_s: float = WAIT_S) -> None:
+        """Runs these cells, one after the other: a click beside the cell, then Ctrl+Enter."""
+        for number in numbers:
+            cell = self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+            cell.locator(".jp-InputPrompt").click()
+            self.page.keyboard.press("Control+Enter")
+            wait_until(lambda number=number: self.cells()[number]["count"] and self.cells()[number]["state"] == "idle",
+                       f"cell {number} done", patience_s)
+        assert not self.errors(), self.errors()
+
     def errors(self) -> list[str]:
         """What went wrong, with the cell's number."""
         return [f"cell {number}: {output['ename']}: {output['evalue']}" for number, cell in enumerate(self.cells())
@@ -148,12 +158,21 @@ class Notebook:
         return "".join("".join(output["text"]) for output in self.cells()[number]["outputs"]
                        if output["output_type"] == "stream").strip()
 
-    def output(self, number: int) -> Locator:
-        """The output area of a cell, scrolled to."""
-        area = self.page.locator(".jp-Notebook .jp-Cell").nth(number).locator(".jp-Cell-outputArea")
-        area.scroll_into_view_if_needed()
-        return area
-
     def button(self, words: str) -> Locator:
         """The button of a widget that shows these words."""
         return self.page.locator(".jp-OutputArea button", has_text=words).first
+
+    def drag(self, slider: str, share: float) -> None:
+        """Drags the handle of the slider with that class to a share (0..1) of its way, by mouse."""
+        way = self.page.locator(f".{slider} .noUi-base")
+        handle = self.page.locator(f".{slider} .noUi-handle")
+        way.scroll_into_view_if_needed()
+        box, grip = way.bounding_box(), handle.bounding_box()
+        self.page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2, steps=10)
+        self.page.mouse.up()
+
+    def wait_text(self, words: str, patience_s: float = WAIT_S) -> None:
+        """Until these words can be seen."""
+        self.page.get_by_text(words).first.wait_for(timeout=1000 * patience_s)

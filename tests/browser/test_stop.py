@@ -70,8 +70,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(open_notebook: Callable[..., Notebook], plant: Plant) -> Desk:
+def desk(start_plant: Callable[..., Plant], open_notebook: Callable[..., Notebook]) -> Desk:
     """A cell that moves the arm runs, and will not end by itself."""
+    plant = start_plant()
     notebook = open_notebook(ARM, "stop = StopButton(arm)\nstop", MOVE)
     notebook.menu("Run", "Run All Cells")
     desk = Desk(notebook, plant)

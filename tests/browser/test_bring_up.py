@@ -1,0 +1,128 @@
+"""Bring-up and calibration by mouse: what the panels say, and what the servos hold afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from smolkit.arm.bus import Bus
+from smolkit.arm.calibration import Calibration, degrees
+from smolkit.arm.configure import servo_fingerprint
+from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD
+from smolkit.arm.registers import PRESENT_POSITION
+from smolkit.sim.plant import Plant
+from tests.browser.lab import Notebook, wait_until
+
+PORTS = """
+from smolkit.lessons.servo_desk import open_desk
+from smolkit.widgets.bring_up import PortPanel
+desk = open_desk("sim")
+panel = PortPanel(desk.ports)
+display(panel, *desk.cable())
+"""
+NEW = """
+from smolkit.arm.arm_type import arm_type
+from smolkit.lessons.servo_desk import NewServos
+from smolkit.widgets.bring_up import SetupMotorsPanel
+new = NewServos()
+SetupMotorsPanel(new.bus, arm_type("7.4V"), plug=new.plug)
+"""
+DOCTOR = """
+from smolkit.arm import fake
+from smolkit.arm.bus import Bus
+from smolkit.arm.doctor import check_bus
+from smolkit.arm.emulator import connect
+from smolkit.report import Report
+from smolkit.safety.faults import fault
+from smolkit.widgets.bring_up import DoctorPanel
+servos = fake.servos()
+DoctorPanel(lambda: Report("bring-up", tuple(check_bus(Bus(connect(servos))))))
+"""
+BREAK = "broken = fault('chain_break', servos, at=4)\nbroken.__enter__()"
+CALIBRATE = """
+from pathlib import Path
+from smolkit.arm.bus import Bus
+from smolkit.arm.calibrate import CalibrationSession
+from smolkit.sim.plant import Plant
+from smolkit.widgets.calibration import CalibrationPanel
+from smolkit.widgets.hand import HandPanel
+plant = Plant.attach("browser")
+bus = Bus(plant.port)
+hand = HandPanel(plant.hand_pose, lambda: plant.truth()["angle_rad"])
+panel = CalibrationPanel(CalibrationSession(bus), keep=lambda mine: mine.save(Path({path!r})))
+display(panel, hand)
+"""
+
+
+def test_a_pulled_cable_finds_the_port(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(PORTS)
+    notebook.run(0)
+    notebook.button("find my arm").click()
+    notebook.wait_text("Now pull the arm's USB cable")
+    notebook.button("pull the USB cable").click()
+    notebook.wait_text("plug it in again")
+    notebook.button("pull the USB cable").click()
+    notebook.wait_text('PORT = "usb:EMULATED01"')
+
+
+def test_new_servos_get_their_ids_one_at_a_time(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(NEW, "new.plug(range(1, 7))\nprint(new.bus.everyone())")
+    notebook.run(0)
+    chain = notebook.page.locator(".smolkit-chain").first
+    notebook.button("begin").click()
+    for count, joint in enumerate(reversed(JOINT_NAMES), start=1):
+        notebook.button(f"plug in {joint}").click()
+        wait_until(lambda count=count: chain.text_content().count("has its id") == count, f"{count} servos with ids")
+        notebook.button(f"plug in {joint}").click()
+        if count < 6:
+            notebook.wait_text(f"will be {6 - count}")
+    notebook.run(1)
+    assert notebook.said(1).startswith("((1, 2, 3, 4, 5, 6)")
+
+
+def test_the_doctor_finds_the_broken_cable_when_asked_again(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(DOCTOR, BREAK)
+    notebook.run(0)
+    notebook.button("look again").click()
+    notebook.wait_text("checks green")
+    notebook.run(1)
+    notebook.button("look again").click()
+    notebook.wait_text("✂")
+    notebook.page.get_by_role("img", name="between servos 3").first.wait_for()
+
+
+def sweep(notebook: Notebook, plant: Plant, joint: int, *shares: float) -> None:
+    """Drags the hand's slider of a joint, and waits until the arm is there."""
+    for share in shares:
+        notebook.drag(f"smolkit-hand-{JOINT_NAMES[joint]}", share)
+        goal_rad = LOWER_RAD[joint] + share * (UPPER_RAD - LOWER_RAD)[joint]
+        wait_until(lambda goal_rad=goal_rad: abs(plant.truth()["angle_rad"][joint] - goal_rad) < 0.03,
+                   f"{JOINT_NAMES[joint]} at {goal_rad:.2f} rad")
+
+
+def test_a_calibration_by_mouse_is_the_arm_s(start_plant: Callable[..., Plant], tmp_path: Path,
+                                             open_notebook: Callable[..., Notebook]) -> None:
+    plant = start_plant(calibrated=False)
+    file = tmp_path / "mine.json"
+    notebook = open_notebook(CALIBRATE.format(path=str(file)), "panel.close(), hand.close(), bus.close()")
+    notebook.run(0)
+    for joint in range(6):
+        sweep(notebook, plant, joint, 0.5)
+    notebook.button("This is the middle").click()
+    for joint, name in enumerate(JOINT_NAMES):
+        notebook.wait_text(f"{name} ({joint + 1} of 6)")
+        sweep(notebook, plant, joint, 0.0, 1.0, 0.5)
+    notebook.wait_text("Nothing speaks against it")
+    notebook.button("Accept").click()
+    notebook.wait_text("The servos hold calibration")
+    notebook.run(1)
+
+    kept = Calibration.load(file)
+    with Bus(plant.port) as bus:
+        assert servo_fingerprint(bus, IDS) == kept.fingerprint
+        ticks = bus.sync_read(PRESENT_POSITION, IDS)
+    said = [degrees(ticks[i], motor.range_min, motor.range_max) for i, motor in zip(IDS, kept.motors, strict=True)]
+    true = np.rad2deg(plant.truth()["angle_rad"])
+    assert np.abs(np.array(said) - true)[:5].max() < 5          # the middle was held by eye
