@@ -31,6 +31,7 @@ from smolkit.arm.so101 import SO101, TORQUE_START
 from smolkit.clock import WallClock
 from smolkit.safety.client import GuardedArm
 from smolkit.safety.envelope import Envelope, calibrated_range
+from smolkit.safety.guardian import PATIENT
 
 HZ, PERIOD_S = 30, 1 / 30
 TICKS_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -92,7 +93,8 @@ def loop(arm: SO101 | GuardedArm, pids: tuple[int, ...], seconds: float) -> tupl
 def direct(port: str, file: Path, measure: Callable[..., object]) -> object:
     """The driver in this process."""
     calibration = Calibration.load(file)
-    with SO101(port, calibration, Envelope("standard", calibrated_range(calibration)), WallClock()) as arm:
+    envelope = Envelope("standard", calibrated_range(calibration))
+    with SO101(port, calibration, envelope, WallClock(), **PATIENT) as arm:    # as the guardian is with emulated ones
         arm.energize()
         return measure(arm, (os.getpid(),))
 
