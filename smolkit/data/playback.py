@@ -40,7 +40,7 @@ class _Playhead:
 class RecordedArm:
     """Answers as a guarded arm does that is limp; whatever would move it raises SK432."""
 
-    state, stopped_by, limited_share = State.IDLE, None, 0.0
+    state, stopped_by, why, limited_share = State.IDLE, None, "", 0.0
     profile, log_path = "recorded", None
 
     def __init__(self, playhead: _Playhead, calibration: Calibration | None):
