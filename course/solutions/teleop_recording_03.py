@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 # 3.1 has no right answer, only honest ones. A beginner's usual guess: no torque without a program.
@@ -20,8 +22,16 @@ def idle(state: np.ndarray, fps: float) -> float:
     return float((speed_deg_s < 5).mean())
 
 
+# 3.4, for HUNT = 2: all five body joints miss by 6.7 deg on average, pictures and pace are as they should be.
+found = {"fault": "lost_writes", "where": "wire", "evidence": 6.7}
+
+
+# 3.5: what the lesson itself recorded passes; a learner's own is desk.folder("mine").
+my_dataset = Path("outputs") / "03_teleop_recording" / "sim_lesson"
+
+
 def convict(session, healthy) -> dict:
-    """3.4: one look after the other, each with a number; the first that differs from the healthy session's."""
+    """3.4, for any HUNT: one look after the other, each with a number, until one differs from the healthy session's."""
     def longest_stand(one):
         still, longest = 0, 0
         for step in np.abs(np.diff(one.action_deg, axis=0)).max(axis=1):

@@ -4,7 +4,8 @@
     desk.kit.arm, desk.lead("keys"), desk.kill_a_kernel(), desk.demonstrate(scene=0)
 
 `sim`: a simulated bench in wall time (plant, guardian and this notebook are three processes); whatever needs many
-minutes of demonstrating runs in stepped time. `recorded`: the shipped sessions, nothing moves. `real`: your arm, by
+minutes of demonstrating runs in stepped time. `recorded`: the shipped sessions; only the guard is
+tried live, on emulated servos without physics. `real`: your arm, by
 your kit file; the emulated people stay on the emulated bench, and what moves your arm asks for `may_move`.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smolkit.arm import fake
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.cameras.camera import Observation
@@ -29,6 +31,9 @@ from smolkit.lessons.teleop_death import Death, kill_on_a_bench
 from smolkit.lessons.teleop_hunt import PACE, Session, session_of
 from smolkit.lessons.teleop_ways import Led
 from smolkit.report import SmolkitError
+from smolkit.safety.client import GuardedArm
+from smolkit.safety.envelope import Envelope
+from smolkit.safety.supervisor import Supervisor
 from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.keys import KeyPilot
 from smolkit.teleop.loop import Actor, Decision, Step, run_episode
@@ -53,6 +58,11 @@ class Desk:
         return Kit.sim("tour", teleop_hunt.SCENE, image_px=IMAGE_PX, wall_clock=True)
 
     @property
+    def arm(self) -> GuardedArm | Supervisor:
+        """The guarded arm of sections 1 and 2."""
+        return self.kit.arm
+
+    @property
     def calibration(self) -> Calibration:
         """Of the arm that is recorded."""
         return measured_calibration()
@@ -61,13 +71,13 @@ class Desk:
         """Does something with the arm, and prints what the arm says: what it does now, or why not."""
         try:
             what()
-            print(f"done; now {self.kit.arm.state.upper()}")
+            print(f"done; now {self.arm.state.upper()}")
         except SmolkitError as error:
             print(error)
 
     def nudge(self, by_deg: float = 5.0) -> None:
         """Turns the shoulder by a few degrees, 30 goals in a second."""
-        arm, clock = self.kit.arm, self.kit.clock
+        arm, clock = self.arm, getattr(self.arm, "clock", self.kit.clock)
         start_deg, begin_s = arm.read().pos_deg, clock.now_s()
         for index in range(30):
             arm.command(start_deg + by_deg * (index + 1) / 30 * np.eye(6)[0])
@@ -134,12 +144,11 @@ class RecordedDesk(Desk):
     def calibration(self) -> Calibration:
         return self.kit.arm.calibration
 
-    def tell(self, what: Callable[[], object]) -> None:
-        try:
-            what()
-            print("nothing to do: a recording is limp")
-        except SmolkitError as error:
-            print(f"{error.code}: {error.found}")
+    @cached_property
+    def arm(self) -> Supervisor:
+        """The same guard, in front of six emulated servos without physics: its rules can be tried in this lane, too."""
+        guard = Envelope("standard")
+        return Supervisor(fake.arm(guard=guard), guard)
 
     def kill_a_kernel(self) -> Death:
         return Death.load(self.shipped / "death")

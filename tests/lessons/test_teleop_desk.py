@@ -86,12 +86,15 @@ def test_a_recording_plays_and_cannot_be_moved():
             list(run_episode(kit, lambda seen: Decision(seen.state_deg), 1.0))
 
 
-def test_the_recorded_desk_refuses_in_one_line(capsys):
-    with open_desk("recorded") as desk:
-        desk.tell(desk.kit.arm.energize)
-        desk.tell(lambda: desk.kit.arm.hold("a stop"))
-    assert capsys.readouterr().out.splitlines() == ["SK432: a recording: it can be looked at, not moved",
-                                                    "nothing to do: a recording is limp"]
+@pytest.mark.parametrize("lane", ["sim", "recorded"])
+def test_the_guard_can_be_tried_in_every_lane(lane, capsys):
+    with open_desk(lane) as desk:
+        for what in (desk.arm.energize, desk.nudge, lambda: desk.arm.hold("somebody came near"), desk.nudge,
+                     desk.arm.energize, lambda: desk.arm.energize(rearm=True)):
+            desk.tell(what)
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith(("done", "SK"))] == [
+        "done; now ARMED", "done; now RUNNING", "done; now HOLD", *["SK310 expected no stop"] * 2, "done; now ARMED"]
 
 
 @pytest.mark.parametrize("may_move", [False, True])

@@ -56,7 +56,8 @@ def test_untouched_stubs_are_not_attempted_yet(stubs, desk):
     assert said == [f"Exercise 3.{number}: not attempted yet" for number in range(1, 6)]
 
 
-def test_solutions_pass(solutions):
+def test_solutions_pass(solutions, desk):
+    assert "3.4: pass" in check_hunt(solutions.found, desk.hunt(2), desk.healthy)
     assert "3.1: pass" in exercises.check_prediction(solutions.prediction)
     assert "3.2: pass" in exercises.check_lag(solutions.lag_ms)
     assert "3.3: pass" in exercises.check_idle(solutions.idle)
