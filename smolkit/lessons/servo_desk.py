@@ -32,7 +32,7 @@ from smolkit.arm.calibration import LEAST_SPAN, Calibration
 from smolkit.arm.configure import configure, servo_fingerprint, write_calibration
 from smolkit.arm.emulator import ServoBus, connect
 from smolkit.arm.find import Port, port_named, ports
-from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD
+from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD, to_radians
 from smolkit.arm.recorded import RecordedServos
 from smolkit.arm.serve import Server, serve_pty, serve_tcp
 from smolkit.arm.setup_motors import Step
@@ -40,6 +40,7 @@ from smolkit.clock import WallClock
 from smolkit.lessons.lane import dataset
 from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm
+from smolkit.safety.geometry import REST_DEG
 from smolkit.safety.guardian import PATIENT
 from smolkit.sim.bench import HORN_OFFSET_TICKS
 
@@ -146,6 +147,7 @@ class Desk:
     def hands(self) -> tuple[Widget | HandPanel, ...]:
         """What a learner moves the arm with: sliders in the sim lane, a button that plays the tape in the recorded."""
         from smolkit.widgets.hand import HandPanel
+        self.hand(to_radians(np.array(REST_DEG)))  # folded, as one finds an arm: the middle is the learner's to find
         panel = HandPanel(self.servos.hand_pose, lambda: self.servos.plant.state().angle_rad)
         self._hands.append(panel)
         self._stack.callback(panel.close)

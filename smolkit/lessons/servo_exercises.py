@@ -26,6 +26,7 @@ from smolkit.lessons.grammar import Exercise, check_prediction, is_number
 from smolkit.report import SmolkitError
 
 TOOTH_DEG = 360 / 25                               # Feetech's data sheet: horn spline 25T, 5.9 mm
+HELD_DEG = 10.0                                    # how well one holds a joint level by eye
 CHECKSUM, PREDICTION, TURNED, HANDS, PERCENT = (Exercise(f"1.{n}") for n in range(1, 6))
 BODIES = {"01 02 01": "ping servo 1", "03 05 03 2A 00 08": "servo 3, go to 2048",
           "FE 0A 82 38 02 01 02 03 04 05 06": "all six, where are you"}
@@ -139,13 +140,18 @@ def check_hands(my_file: str | Path | None, first: Path, bus: Bus) -> str:
         return HANDS.not_yet("This is the first calibration, number for number. Hold and sweep once more, by hand")
     if in_servos != mine.fingerprint:
         return HANDS.not_yet(f"The servos hold {in_servos}, your file {mine.fingerprint}: another was accepted since")
-    moved = history.diff(before, mine).joints
-    worst = max(moved, key=lambda joint: abs(joint.zero_deg))
-    if abs(worst.zero_deg) >= history.NOTABLE_DEG:
-        return HANDS.not_yet(f"Zero of {worst.joint} moved by {worst.zero_deg:+.1f} deg between your two calibrations. "
-                             "One of the two sweeps did not reach a stop: sweep that joint again")
-    mean = float(np.mean([abs(joint.zero_deg) for joint in moved]))
-    return HANDS.passed(f"Fingerprint {mine.fingerprint} in file and servos; your zeros repeat within {mean:.1f} deg")
+    moved = {joint.joint: abs(joint.zero_deg) for joint in history.diff(before, mine).joints}
+    held = moved.pop("wrist_roll")
+    worst = max(moved, key=moved.__getitem__)
+    if moved[worst] >= history.NOTABLE_DEG:
+        return HANDS.not_yet(f"Zero of {worst} moved by {moved[worst]:.1f} deg between your two calibrations. One "
+                             "of the two sweeps did not reach a stop: sweep that joint again")
+    if held >= HELD_DEG:
+        return HANDS.not_yet(f"Zero of wrist_roll moved by {held:.0f} deg. No sweep corrects that joint: its zero is "
+                             "where you hold it. Level the gripper, and begin with the middle again")
+    mean = float(np.mean(list(moved.values())))
+    return HANDS.passed(f"Fingerprint {mine.fingerprint} in file and servos; your zeros repeat within {mean:.1f} deg, "
+                        f"wrist_roll, which no sweep corrects, within {held:.1f}")
 
 
 def check_percent(to_percent: Callable[[float, int, int, int], float | None]) -> str:

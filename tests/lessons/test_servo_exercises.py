@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from smolkit.arm import fake, history, registers
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import CalibrationSession
+from smolkit.arm.configure import write_calibration
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.lessons.servo_desk import Desk, open_desk
 from smolkit.lessons.servo_exercises import (
@@ -156,6 +158,15 @@ def test_a_short_sweep_is_named(desk, tmp_path):
     first = calibrated(desk, tmp_path / "first.json")
     mine = calibrated(desk, tmp_path / "mine.json", leave_out=0.08)
     assert "did not reach a stop" in check_hands(mine, first, desk.bus)
+
+
+def test_the_wrist_roll_is_zero_where_it_was_held(desk, tmp_path):
+    first = calibrated(desk, tmp_path / "first.json")
+    motors = list(history.Calibration.load(first).motors)
+    motors[4] = replace(motors[4], homing_offset=motors[4].homing_offset + 150)                # 13 deg
+    mine = history.Calibration(tuple(motors))
+    write_calibration(desk.bus, mine)
+    assert "Level the gripper" in check_hands(history.keep(mine, tmp_path / "mine.json"), first, desk.bus)
 
 
 def test_another_arms_servos_are_noticed(desk, tmp_path):
