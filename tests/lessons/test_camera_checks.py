@@ -84,8 +84,10 @@ def test_solutions_pass(solutions: ModuleType, desk: CameraDesk, tmp_path: Path)
     assert "2.4: pass" in check_passports(solutions.make_passports, desk, tmp_path)
 
 
-def test_every_case_can_be_solved(solutions: ModuleType, cases: dict[str, Case], passports: dict) -> None:
+def test_every_case_can_be_solved(solutions: ModuleType, desk: CameraDesk, cases: dict[str, Case],
+                                  passports: dict[str, Passport]) -> None:
     assert len(cases) == 7
+    assert "2.5: pass" in check_hunt(solutions.diagnosis, draw_case(desk, 3), passports)
     for name, case in cases.items():
         diagnosis = solutions.diagnose(case, passports)
         assert "2.5: pass" in check_hunt(diagnosis, case, passports), (name, diagnosis)

@@ -91,6 +91,8 @@ def test_a_simulated_camera_has_a_pace_a_delay_and_noise() -> None:
         assert len(time_s) == 100 and abs(age_ms.min() - 1000 * DELAY_S) < 1 and 130 < age_ms.max() <= 151
         frames = desk.film(2.0)["front"]
         assert health_of(frames, FPS).dropped == health_of(frames, FPS).repeated == 0
+        sky = [frame.image[:15, :15].astype(float) for frame in frames[:2]]
+        assert 1.5 < (sky[1] - sky[0]).std() < 4                              # nothing moves there but the noise
         with broken(desk, "dropping"):
             lossy = health_of(desk.film(2.0)["front"], FPS)
         assert lossy.dropped >= 6 and lossy.fps < 7
