@@ -229,8 +229,9 @@ class CalibrationPanel(Panel):
                 f"{details}</div>")
 
     def picture(self) -> str:
-        rows = "".join(f"<tr><td>{bar.joint}</td><td>{bar_html(bar, placed=self._session.step != 'middle')}</td></tr>"
-                       for bar in self._bars)
+        placed = self._session.step != "middle"
+        rows = "".join(f'<tr><td style="vertical-align: middle">{bar.joint}</td>'
+                       f"<td>{bar_html(bar, placed=placed)}</td></tr>" for bar in self._bars)
         return (f'{self._banner()}{self._arm()}<table role="img" aria-label="{escape(self.alt)}">{rows}</table>{LEGEND}'
                 f"{self._verdict()}")
 

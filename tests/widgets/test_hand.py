@@ -78,6 +78,7 @@ def test_the_hand_has_a_persons_speed_however_far_the_slider_leapt() -> None:
     poses: list[np.ndarray] = []
     panel = HandPanel(lambda pose: poses.append(pose.copy()))
     panel.move(shoulder_pan=110)
+    panel.hurry()
     panel.move(shoulder_pan=-110)
     panel._step(10.0)                              # a notebook that slept for ten seconds
     panel.hurry()
