@@ -130,7 +130,8 @@ class CameraPanel(Panel):
     def build(self) -> widgets.Widget:
         self._pictures = {role: Picture(role) for role in self.cameras}
         self._toggle = widgets.ToggleButton(description="ghost", tooltip="Lay the passport over the picture",
-                                            disabled=not self.passports).add_class("smolkit-ghost-toggle")
+                                            disabled=not self.passports, layout=widgets.Layout(width="120px"))
+        self._toggle.add_class("smolkit-ghost-toggle")
         self._toggle.observe(lambda change: self.attempt(self.haunt, change["new"]), "value")
         self._checks = widgets.HTML()
         row = widgets.HBox([picture.view for picture in self._pictures.values()],
@@ -218,7 +219,7 @@ class CameraPanel(Panel):
         first, *rest = self._line(role).split("; ")
         if role in self._failed:
             return f'<b style="color: {RED}">✗ no picture</b><br>{escape(self._failed[role])}'
-        return "<br>".join([f'<span class="smolkit-faint">{escape(first)}</span>',
+        return "<br>".join([f'<span class="smolkit-faint">{escape(first.removeprefix(role))}</span>',
                             *(f"<b>{escape(line)}</b>" if line.startswith("ghost") else escape(line) for line in rest)])
 
     def _red_first(self) -> Report:
