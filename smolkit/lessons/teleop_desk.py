@@ -32,7 +32,7 @@ from smolkit.lessons.teleop_hunt import PACE, Session, session_of
 from smolkit.lessons.teleop_ways import Led
 from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm
-from smolkit.safety.envelope import Envelope
+from smolkit.safety.envelope import Envelope, calibrated_range
 from smolkit.safety.supervisor import Supervisor
 from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.keys import KeyPilot
@@ -52,7 +52,7 @@ class Desk:
     lane = "sim"
 
     def __init__(self) -> None:
-        self.kit = self._open()
+        self._scene, self.kit = teleop_hunt.SCENE, self._open()
 
     def _open(self) -> Kit:
         return Kit.sim("tour", teleop_hunt.SCENE, image_px=IMAGE_PX, wall_clock=True)
@@ -93,7 +93,17 @@ class Desk:
 
     def pilots(self) -> dict[str, Actor]:
         """What a person can lead this arm with, for the panel; a leader arm is added by its owner."""
-        return {"sliders": SliderPilot(self.kit.arm.profile), "keys": KeyPilot(self.kit.arm.profile)}
+        range_deg = calibrated_range(self.calibration)
+        return {"keys": KeyPilot(self._profile, range_deg), "sliders": SliderPilot(self._profile, range_deg)}
+
+    @property
+    def _profile(self) -> str:
+        return self.kit.arm.profile
+
+    def next_scene(self) -> None:
+        """After an episode: the cube lies elsewhere. On a real desk that is your hand's work."""
+        self._scene += 1
+        self.kit.bench.reset(self._scene)
 
     def recorder(self, name: str, task: str) -> Recorder:
         """Records into a folder of this lesson's outputs; what lies there is continued."""
@@ -156,8 +166,10 @@ class RecordedDesk(Desk):
     def lead(self, way: str) -> Led:
         return load_led(self.shipped / "ways.csv")[way]
 
-    def pilots(self) -> dict[str, Actor]:
-        return {"sliders": SliderPilot(), "keys": KeyPilot()}
+    _profile = "standard"
+
+    def next_scene(self) -> None:
+        """The recording goes on."""
 
     def demonstrate(self, scene: int, hesitant: bool = False) -> list[Step]:
         scenes = len(_episodes(self.shipped / "demos")) - 1        # the last one hesitates
@@ -191,6 +203,9 @@ class RealDesk(Desk):
             return super().tell(what)
         return print("not done: set MAY_MOVE = True in the first cell when you stand beside your arm, one hand at "
                      "the power switch")
+
+    def next_scene(self) -> None:
+        """Yours: move the cube."""
 
     def recorder(self, name: str, task: str) -> Recorder:
         """What the emulated demonstrator shows has the bench's calibration and pictures; `mine` has yours."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from smolkit.report import SmolkitError
 from smolkit.safety.states import State
 from smolkit.sim.plant import Plant
 from smolkit.teleop.loop import Decision, run_episode
+from smolkit.widgets.teleop import TeleopPanel
 
 SHIPPED = dataset("teleop_recording")
 
@@ -137,3 +140,28 @@ def test_a_grasp_is_where_the_gripper_closed():
     pose[:, JOINT_NAMES.index("gripper")] = np.interp(np.arange(40), [0, 10, 20, 39], [20, 80, 80, 10])
     pose[35:, 0] = 90
     assert figures.grasp_m(pose) == pytest.approx(figures.grasp_m(pose[:34]), abs=1e-6)
+
+
+def test_the_panel_records_into_my_own_dataset_and_lays_the_next_scene(tmp_path, monkeypatch):
+    """Wall time: what a person does with the buttons, by their methods."""
+    monkeypatch.setenv("SMOLKIT_OUTPUTS", str(tmp_path))
+    with open_desk("sim") as desk, desk.recorder("mine", "turn to the left") as mine:
+        pilots, cube_m = desk.pilots(), desk.kit.bench.truth()["cubes_m"]
+        with TeleopPanel(desk.kit, pilots, mine, after=desk.next_scene) as panel:
+            panel.choose("sliders")
+            panel.record()
+            wait_until(lambda: mine.frames > 3)
+            pilots["sliders"].set(shoulder_pan=float(desk.arm.read().pos_deg[0] + 15))
+            wait_until(lambda: mine.frames > 20)
+            panel.save()
+            wait_until(lambda: mine.episodes == 1 and not panel.busy)
+            wait_until(lambda: str(desk.kit.bench.truth()["cubes_m"]) != str(cube_m))
+        steps = recorded_steps(mine.root, 0)
+    assert np.ptp([step.observation.state_deg[0] for step in steps]) > 3, "it moved, and was recorded"
+
+
+def wait_until(true, patience_s=60.0):
+    end_s = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
