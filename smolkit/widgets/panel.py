@@ -57,6 +57,7 @@ STYLE = """<style>
 .smolkit-panel td, .smolkit-panel th, .smolkit-static td, .smolkit-static th { text-align: left !important;
   vertical-align: top; padding: 2px 12px 2px 0; border: 0; }
 .smolkit-panel .jupyter-button { height: auto; min-height: 30px; min-width: 110px; width: auto; }
+.smolkit-panel .widget-vbox > .jupyter-button { align-self: flex-start; }
 </style>"""
 
 
