@@ -213,6 +213,8 @@ class _TcpLine:
         return data
 
     def send(self, data: bytes) -> None:
+        if self._client is None:                   # it hung up while it was being answered
+            return
         try:
             self._client.sendall(data)
         except OSError:
