@@ -33,11 +33,10 @@ def fit(height: int, width: int, side: int) -> tuple[int, int, int, int]:
     return tall, wide, side - tall, side - wide
 
 
-def make_passports(desk: CameraDesk, folder: Path) -> None:
+def make_passports(desk: CameraDesk, folder: Path) -> list[Path]:
     """2.4: four seconds of a moving arm, then one file each."""
     film = desk.film()
-    for passport in desk.take_passports(film).values():
-        save_passport(passport, folder)
+    return [save_passport(passport, folder) for passport in desk.take_passports(film).values()]
 
 
 def diagnose(case: Case, passports: Mapping[str, Passport]) -> dict[str, Any]:

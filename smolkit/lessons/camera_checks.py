@@ -130,7 +130,7 @@ def _fit_hint(given: tuple[float, ...], height: int, width: int, side: int) -> s
 # -- 2.4: the learner's own passports ----------------------------------------------------------------------------
 
 
-def check_passports(make: Callable[[CameraDesk, Path], None], desk: CameraDesk, folder: Path) -> str:
+def check_passports(make: Callable[[CameraDesk, Path], Any], desk: CameraDesk, folder: Path) -> str:
     """Exercise 2.4: two saved passports, sharp, lit, of two cameras, taken while the arm moved."""
     _, wrong = PASSPORTS.call(make, desk, folder)
     if wrong:
