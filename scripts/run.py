@@ -80,7 +80,9 @@ def notebook(python: Path) -> None:
     found = notebooks(f"{number}_*.ipynb") if number else []
     if len(found) != 1:
         stop(f"which notebook? N={number or '(nothing)'} names {len(found)} of them: make notebook N=00")
-    step(python, "nbconvert", "--execute", "--to", "html", "--output-dir", "outputs/notebooks", found[0])
+    # Without the widgets' state a page shows their pictures; with it, it would ask the network for a program.
+    step(python, "nbconvert", "--execute", "--to", "html", "--ExecutePreprocessor.store_widget_state=False",
+         "--output-dir", "outputs/notebooks", found[0])
 
 
 def clean() -> None:
