@@ -59,7 +59,7 @@ class Desk:
     lane = "sim"
 
     def __init__(self, tell: Callable[[str], None] = print):
-        self.tell, self._stack, self._bus, self._pulled = tell, ExitStack(), None, False
+        self.tell, self._stack, self._driver, self._pulled = tell, ExitStack(), None, False
         self._hands: list[HandPanel] = []
         self.port, self.servos = self._open()
 
@@ -76,15 +76,15 @@ class Desk:
     @property
     def bus(self) -> Bus:
         """The driver's bus on the desk's port, opened at the first use and after `free`."""
-        if self._bus is None:
-            self._bus = Bus(self.port, **({} if self.lane == "real" else PATIENT))
-        return self._bus
+        if self._driver is None:
+            self._driver = Bus(self.port, **({} if self.lane == "real" else PATIENT))
+        return self._driver
 
     def free(self) -> None:
         """Closes the port, so that another program (the guardian) can have it."""
-        if self._bus is not None:
-            self._bus.close()
-            self._bus = None
+        if self._driver is not None:
+            self._driver.close()
+            self._driver = None
 
     def close(self) -> None:
         """Frees the port and ends what was emulated."""

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from smolkit.arm import fake, registers
+from smolkit.arm import fake, packets, registers
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibrate import MIDDLE_RAD, CalibrationSession
 from smolkit.arm.calibration import Calibration
-from smolkit.arm.emulator import ServoBus, connect
+from smolkit.arm.emulator import connect
 from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD, to_radians
 from smolkit.arm.so101 import SO101
 from smolkit.clock import SteppedClock
 from smolkit.safety.faults import fault
 
 STALE_TICKS = 800                                  # 70 deg: yesterday's goal of the shoulder pan
+SWITCH_ON = packets.write(1, 40, b"\x01")          # what no program of ours sends to an arm; here to an emulator only
 WATCH_S, LOOK_S = 1.5, 0.02
 DEG_PER_TICK = 360 / registers.TICKS_PER_TURN
 
@@ -36,27 +37,23 @@ def switch_on(careful: bool) -> np.ndarray:
     calibration, clock = fake.calibrated(servos), SteppedClock(servos.now_s)
     clock.on_advance(servos.advance_to)
     arm = SO101(connect(servos), calibration, fake.OpenGuard(), clock)
-    start, begin_s, rows = _register(servos, registers.PRESENT_POSITION), clock.now_s(), []
+    eye = Bus(connect(servos))                     # looks on
+    start, begin_s, rows = eye.read(1, registers.PRESENT_POSITION), clock.now_s(), []
 
     def look(now_s: float) -> None:
-        goal, present, cap = (_register(servos, r) for r in
-                              (registers.GOAL_POSITION, registers.PRESENT_POSITION, registers.TORQUE_LIMIT))
-        rows.append((now_s - begin_s, (goal - start) * DEG_PER_TICK, (present - start) * DEG_PER_TICK, cap / 10))
+        goal, present = eye.read(1, registers.GOAL_POSITION), eye.read(1, registers.PRESENT_POSITION)
+        rows.append((now_s - begin_s, (goal - start) * DEG_PER_TICK, (present - start) * DEG_PER_TICK,
+                     eye.read(1, registers.TORQUE_LIMIT) / 10))
     clock.on_advance(look)
     with fault("stale_goal", servos, servo=1, ticks=STALE_TICKS):
         if careful:
             arm.energize()
         else:
-            Bus(connect(servos)).write(1, registers.TORQUE_ENABLE, 1)
+            servos.handle(SWITCH_ON)
         while clock.now_s() < begin_s + WATCH_S:
             clock.sleep_until(clock.now_s() + LOOK_S)
     arm.close()
     return np.array(rows)
-
-
-def _register(servos: ServoBus, register: registers.Register) -> int:
-    servos.shafts.refresh_telemetry()
-    return servos.memory(1).get(register)
 
 
 class HandArm:

@@ -37,23 +37,22 @@ class Clue:
     """A fault of the catalogue: how it is injected, and the registers that give it away."""
 
     parameters: Mapping[str, Any]
-    telling: tuple[Register, ...]
+    telling: tuple[str, ...]                       # by name
     lead: str                                      # for who has the joint, but not yet the fault
 
 
 CLUES = {
-    "hot_servo": Clue({"temperature_c": 68.0}, (registers.PRESENT_TEMPERATURE,),
+    "hot_servo": Clue({"temperature_c": 68.0}, ("Present_Temperature",),
                       "What would you feel with a finger on that servo?"),
-    "error_flag": Clue({"bits": registers.OVERLOAD}, (registers.STATUS,), "Ask the servo itself: register Status"),
-    "protections_off": Clue({}, (registers.UNLOADING_CONDITION, registers.PROTECTION_CURRENT,
-                                 registers.MIN_POSITION_LIMIT, registers.MAX_POSITION_LIMIT),
+    "error_flag": Clue({"bits": registers.OVERLOAD}, ("Status",), "Ask the servo itself: register Status"),
+    "protections_off": Clue({}, ("Unloading_Condition", "Protection_Current", "Min_Position_Limit",
+                                 "Max_Position_Limit"),
                             "Compare its protection registers with its neighbours'"),
-    "odd_calibration": Clue({"offset_ticks": 300}, (registers.HOMING_OFFSET, registers.PRESENT_POSITION),
+    "odd_calibration": Clue({"offset_ticks": 300}, ("Homing_Offset", "Present_Position"),
                             "Compare Homing_Offset with the file, hunt.calibration"),
-    "slipped_horn": Clue({"ticks": TOOTH_TICKS}, (registers.PRESENT_POSITION,),
+    "slipped_horn": Clue({"ticks": TOOTH_TICKS}, ("Present_Position",),
                          "The settings are as filed, yet in the middle pose it does not read 2047"),
-    "stale_goal": Clue({"ticks": 800}, (registers.GOAL_POSITION,),
-                       "Where would it drive if torque came on now?"),
+    "stale_goal": Clue({"ticks": 800}, ("Goal_Position",), "Where would it drive if torque came on now?"),
 }
 
 
@@ -102,7 +101,7 @@ class Hunt:
                                 "there. Compare all six in a table")
         if answer["fault"] != self._fault:
             return HUNT.not_yet(f"The joint is right, the fault is another one. {clue.lead}")
-        if register not in clue.telling:
+        if register.name not in clue.telling:
             return HUNT.not_yet(f"Joint and fault are right, but {register.name} = {found} is no evidence of it. "
                                 f"{clue.lead}")
         return HUNT.passed(f"{self._fault} in {answer['joint']}: {register.name} = {found}. Another seed hides another")

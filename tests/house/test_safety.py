@@ -16,7 +16,8 @@ ARM = REPO / "smolkit" / "arm"
 MOVING = {"GOAL_POSITION", "TORQUE_ENABLE"}                      # a goal written powers a servo, too
 # The driver, behind the guard; and the emulated servos, whose own registers these are.
 WRITERS = {ARM / name for name in ("so101.py", "torque.py")}
-EMULATED = {ARM / name for name in ("registers.py", "emulator.py", "shafts.py", "servo.py", "fake.py")} | {
+EMULATED = {ARM / name for name in ("registers.py", "emulator.py", "shafts.py", "servo.py", "fake.py",
+                                   "recorded.py")} | {
     REPO / "smolkit" / "safety" / "servo_faults.py"}             # which spoils them from the inside
 READS = {"read", "sync_read"}
 SDK_OWNERS = {ARM / name for name in ("bus.py", "port.py")}
