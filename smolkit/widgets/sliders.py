@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import time
-
 import ipywidgets as widgets
 import numpy as np
 
@@ -19,7 +17,6 @@ from smolkit.teleop.sliders import SliderPilot
 
 from .panel import Panel
 
-HAND_S = 0.5                                       # so long after a hand moved a slider, nothing else moves it
 STEP = 0.5                                         # deg, gripper %
 
 
@@ -31,7 +28,7 @@ class SliderPanel(Panel):
     def __init__(self, pilot: SliderPilot):
         super().__init__()
         self.pilot, self.pose_deg = pilot, np.full(6, np.nan)
-        self._touched_s, self._following = np.full(6, -np.inf), False
+        self._following = False
         self.sliders = [self._slider(i) for i in range(6)]
         self._measured = [widgets.HTML(layout=widgets.Layout(width="90px")) for _ in range(6)]
 
@@ -55,9 +52,8 @@ class SliderPanel(Panel):
 
     def paint(self) -> None:
         wished = np.where(np.isnan(self.pilot.target_deg), self.pose_deg, self.pilot.target_deg)
-        free = time.monotonic() - self._touched_s > HAND_S
         self._following = True
-        for i in np.flatnonzero(free & ~np.isnan(wished) & (np.abs(wished - self._values()) > STEP / 2)):
+        for i in np.flatnonzero(np.abs(wished - self._values()) > STEP / 2):                # not where it is unknown
             self.sliders[i].value = float(wished[i])
         self._following = False
         for i, measured in enumerate(self._measured):
@@ -82,7 +78,6 @@ class SliderPanel(Panel):
         with self.lock:                            # `paint` holds it while it moves sliders itself
             if self._following:
                 return
-            self._touched_s[index] = time.monotonic()
             self.attempt(lambda: self.pilot.set(**{JOINT_NAMES[index]: value}))
 
     def _values(self) -> np.ndarray:

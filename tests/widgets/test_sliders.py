@@ -45,7 +45,7 @@ def test_the_other_sliders_go_to_where_the_arm_stands():
     assert [slider.value for slider in panel.sliders] == (ARM_DEG + 5).tolist()
 
 
-def test_a_slider_that_a_hand_has_just_moved_stays():
+def test_a_slider_that_was_set_stays_while_the_others_follow_the_arm():
     panel = panel_of()
     panel.see(ARM_DEG)
     panel.refresh()

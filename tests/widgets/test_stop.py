@@ -114,6 +114,26 @@ def test_no_press_arms_the_arm_only_the_other_button_does(kit: Kit, page: Page, 
     assert page.button.why == "" and not page.button.face.rearms
 
 
+def test_an_old_message_that_comes_again_arms_nothing(kit: Kit, page: Page, within):
+    kit.arm.energize()
+    page.send("stop")
+    number = page.send("arm again")
+    within(lambda: kit.arm.state is State.ARMED, 5)
+    page.send("stop")
+    page.send("arm again", number)                                         # the same click, over the slower way
+    time.sleep(1.5)
+    assert kit.arm.state is State.HOLD
+
+
+def test_the_page_sees_the_stop_while_the_owners_line_hangs(kit: Kit, page: Page):
+    line, _ = kit.arm._client._lines[False]
+    with line:                                                             # somebody waits for an answer there
+        pressing = threading.Thread(target=page.send, args=("stop",))
+        pressing.start()
+        pressing.join(2)
+        assert not pressing.is_alive() and page.button.face.state == "hold"
+
+
 def test_it_waits_behind_no_question_and_no_lock(kit: Kit, page: Page):
     kit.arm.energize()
     asking, held = threading.Event(), threading.Event()

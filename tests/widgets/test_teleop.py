@@ -91,6 +91,10 @@ def test_a_stop_ends_the_drive_and_marks_the_episode(kit: Kit, panel: TeleopPane
     panel.run()
     within(lambda: not panel.driving, 5)
     assert kit.arm.state is State.HOLD                                     # driving on re-arms nothing
+    panel.stop.press(lets_go=True)
+    panel.run()
+    within(lambda: not panel.driving, 5)
+    assert kit.arm.state is State.OFF and not any(kit.bench.truth()["torque_on"])
     panel.discard()
     within(lambda: not panel.busy, 5)
     assert recorder.episodes == 0 and not panel.cut_short
