@@ -42,11 +42,13 @@ def browser():
 
 @pytest.fixture
 def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callable[..., Notebook]]:
-    """`open_notebook(*cells)` writes them and opens them; a screenshot of the end stays in the temporary folder."""
+    """`open_notebook(*cells)`, or of a lesson's path; a screenshot of the end stays in the temporary folder."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(1000 * WAIT_S)
 
-    def opened(*cells: str) -> Notebook:
+    def opened(*cells: str | Path) -> Notebook:
+        if isinstance(cells[0], Path):
+            return Notebook(page, lab, lab.copy(cells[0]))
         return Notebook(page, lab, lab.write(re.sub(r"\W+", "_", request.node.name), *cells))
 
     yield opened

@@ -85,6 +85,10 @@ class Lab:
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
         return f"{name}.ipynb"
 
+    def copy(self, notebook: Path) -> str:
+        """A lesson, as a learner opens it; its file name."""
+        return shutil.copy(notebook, self.folder) and notebook.name
+
     def address(self, name: str) -> str:
         """Where the browser finds a notebook, alone in a fresh workspace."""
         return f"{self.url}lab/workspaces/{Path(name).stem}/tree/{name}?reset&token={self._token}"
@@ -176,3 +180,10 @@ class Notebook:
     def wait_text(self, words: str, patience_s: float = WAIT_S) -> None:
         """Until these words can be seen."""
         self.page.get_by_text(words).first.wait_for(timeout=1000 * patience_s)
+
+    def sees(self, words: str, patience_s: float) -> bool:
+        """Can these words be seen, at once or a little later?"""
+        end_s = time.monotonic() + patience_s
+        while not (seen := self.page.get_by_text(words).count() > 0) and time.monotonic() < end_s:
+            time.sleep(0.1)
+        return seen

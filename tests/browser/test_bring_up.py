@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration, degrees
 from smolkit.arm.configure import servo_fingerprint
-from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD
+from smolkit.arm.joints import IDS, JOINT_NAMES, LOWER_RAD, UPPER_RAD, from_radians
 from smolkit.arm.registers import PRESENT_POSITION
 from smolkit.sim.plant import Plant
 from tests.browser.lab import Notebook, wait_until
@@ -90,16 +91,22 @@ def test_the_doctor_finds_the_broken_cable_when_asked_again(open_notebook: Calla
     notebook.run(1)
     notebook.button("look again").click()
     notebook.wait_text("✂")
-    notebook.page.get_by_role("img", name="between servos 3").first.wait_for()
+    notebook.wait_text("the cable between servo 3 and servo 4 is loose or broken")
 
 
-def sweep(notebook: Notebook, plant: Plant, joint: int, *shares: float) -> None:
+def hold(notebook: Notebook, plant: Plant, joint: int, share: float) -> None:
     """Drags the hand's slider of a joint, and waits until the arm is there."""
-    for share in shares:
-        notebook.drag(f"smolkit-hand-{JOINT_NAMES[joint]}", share)
-        goal_rad = LOWER_RAD[joint] + share * (UPPER_RAD - LOWER_RAD)[joint]
-        wait_until(lambda goal_rad=goal_rad: abs(plant.truth()["angle_rad"][joint] - goal_rad) < 0.03,
-                   f"{JOINT_NAMES[joint]} at {goal_rad:.2f} rad")
+    notebook.drag(f"smolkit-hand-{JOINT_NAMES[joint]}", share)
+    goal_rad = LOWER_RAD[joint] + share * (UPPER_RAD - LOWER_RAD)[joint]
+    wait_until(lambda: abs(plant.truth()["angle_rad"][joint] - goal_rad) < 0.03, f"{JOINT_NAMES[joint]} at its place")
+    if share in (0, 1):
+        time.sleep(1)                              # at a stop a person rests, and the panel sees it
+
+
+def sweep(notebook: Notebook, plant: Plant, joint: int) -> None:
+    """From stop to stop by thirds: a busy computer looks seldom, and half a turn between two looks is lost."""
+    for share in (0.25, 0, 0.33, 0.67, 1, 0.75, 0.5):
+        hold(notebook, plant, joint, share)
 
 
 def test_a_calibration_by_mouse_is_the_arm_s(start_plant: Callable[..., Plant], tmp_path: Path,
@@ -109,20 +116,26 @@ def test_a_calibration_by_mouse_is_the_arm_s(start_plant: Callable[..., Plant], 
     notebook = open_notebook(CALIBRATE.format(path=str(file)), "panel.close(), hand.close(), bus.close()")
     notebook.run(0)
     for joint in range(6):
-        sweep(notebook, plant, joint, 0.5)
+        hold(notebook, plant, joint, 0.5)
     notebook.button("This is the middle").click()
-    for joint, name in enumerate(JOINT_NAMES):
-        notebook.wait_text(f"{name} ({joint + 1} of 6)")
-        sweep(notebook, plant, joint, 0.0, 1.0, 0.5)
-    notebook.wait_text("Nothing speaks against it")
+    notebook.wait_text("shoulder_pan (1 of 6)")
+    for joint, then in enumerate([*(f"{name} ({i} of 6)" for i, name in enumerate(JOINT_NAMES[1:], start=2)),
+                                  "Nothing speaks against it"]):
+        sweep(notebook, plant, joint)
+        if not notebook.sees(then, 10):            # the computer was too busy to look: a person does it again
+            sweep(notebook, plant, joint)
+        notebook.wait_text(then)
     notebook.button("Accept").click()
     notebook.wait_text("The servos hold calibration")
     notebook.run(1)
 
+    def pose_deg() -> np.ndarray:
+        return from_radians(plant.truth()["angle_rad"])
+
+    wait_until(lambda: np.abs(pose_deg() - (time.sleep(0.5), pose_deg())[1]).max() < 0.1, "an arm that sank and lies")
     kept = Calibration.load(file)
     with Bus(plant.port) as bus:
         assert servo_fingerprint(bus, IDS) == kept.fingerprint
         ticks = bus.sync_read(PRESENT_POSITION, IDS)
     said = [degrees(ticks[i], motor.range_min, motor.range_max) for i, motor in zip(IDS, kept.motors, strict=True)]
-    true = np.rad2deg(plant.truth()["angle_rad"])
-    assert np.abs(np.array(said) - true)[:5].max() < 5          # the middle was held by eye
+    assert np.abs(said - pose_deg())[:5].max() < 5  # the middle was held by eye

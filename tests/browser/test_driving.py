@@ -13,7 +13,7 @@ from smolkit.data.reader import Dataset
 from smolkit.safety.client import GuardedArm
 from smolkit.safety.states import State
 from smolkit.sim.plant import Plant
-from tests.browser.lab import Notebook, wait_until
+from tests.browser.lab import WAIT_S, Notebook, wait_until
 
 DESK = """
 from pathlib import Path
@@ -67,13 +67,36 @@ class Driver:
         time.sleep(1)
         return abs(self.base_deg() - before_deg) < 0.5
 
-    def wait_for_base(self, there: Callable[[float], bool], what: str) -> None:
-        wait_until(lambda: there(self.base_deg()), what, 30)
+    def drive(self, act: Callable[[], None], there: Callable[[float], bool], what: str) -> None:
+        """Acts, and waits until the base is `there`.
+
+        On a busy computer pictures are old, and the guard stops for it: then a person arms it again, and goes on.
+        """
+        end_s = time.monotonic() + 2 * WAIT_S
+        self.press_if_paused()
+        act()
+        while not there(self.base_deg()):
+            assert time.monotonic() < end_s, f"never: {what}"
+            if self.arm.state in (State.HOLD, State.OFF):
+                assert "SK312" in self.arm.why, self.arm.why
+                self.notebook.page.get_by_role("button", name="arm again").click()
+                self.notebook.page.get_by_role("button", name="the cause is gone").click()
+                wait_until(lambda: self.arm.state is State.ARMED, "an arm that is armed again")
+                self.press_if_paused()
+                act()
+            time.sleep(0.05)
+
+    def press_if_paused(self) -> None:
+        run = self.notebook.page.locator(".smolkit-teleop-run")
+        if run.is_enabled():
+            run.click()
+            wait_until(lambda: not run.is_enabled(), "a pilot at the wheel")
 
 
 @pytest.fixture
 def driver(kit_plant: Callable[[], Plant], tmp_path: Path, open_notebook: Callable[..., Notebook]) -> Driver:
-    notebook = open_notebook(DESK.format(path=str(tmp_path / "waves")), "panel.close(), recorder.close(), kit.close()")
+    notebook = open_notebook(DESK.format(path=str(tmp_path / "waves")),
+                             "panel.close(), recorder.close(), kit.arm.park()")
     notebook.run(0)
     return Driver(notebook, kit_plant())
 
@@ -81,36 +104,37 @@ def driver(kit_plant: Callable[[], Plant], tmp_path: Path, open_notebook: Callab
 def test_sliders_move_the_arm_and_an_episode_is_kept(driver: Driver, tmp_path: Path) -> None:
     assert driver.arm.state is State.IDLE          # nothing moves by being shown
     driver.press("record")
-    wait_until(lambda: driver.arm.state is State.RUNNING, "an arm that is driven", 20)
-    driver.notebook.drag("smolkit-slider-shoulder_pan", 0.75)
-    driver.wait_for_base(lambda deg: deg > 40, "a base that follows its slider")
+    wait_until(lambda: driver.arm.state is not State.IDLE, "an arm that is driven")
+    driver.drive(lambda: driver.notebook.drag("smolkit-slider-shoulder_pan", 0.75), lambda deg: deg > 15,
+                 "a base that follows its slider")
     driver.press("save")
     driver.notebook.wait_text("1 episodes saved")
     driver.notebook.run(1, patience_s=120)         # parks, too
     waves = Dataset(tmp_path / "waves")
-    assert len(waves.episodes) == 1 and waves.tasks == ("wave",)
+    assert len(waves.episodes) == 1 and list(waves.tasks) == ["wave"]
     assert not any(driver.plant.truth()["torque_on"])
 
 
 def test_held_keys_move_the_arm_and_a_lost_focus_stops_it(driver: Driver) -> None:
-    page = driver.notebook.page
+    page, area = driver.notebook.page, driver.notebook.page.locator(".smolkit-keys")
+
+    def hold(key: str) -> None:
+        area.click(position={"x": 5, "y": 5})
+        page.keyboard.up(key)
+        page.keyboard.down(key)
+
     driver.notebook.button("keys").click()
-    driver.press("run")
-    area = page.locator(".smolkit-keys")
-    area.click(position={"x": 5, "y": 5})
-    page.keyboard.down("q")
-    driver.wait_for_base(lambda deg: deg > 10, "a base that follows Q")
+    driver.drive(lambda: hold("q"), lambda deg: deg > 10, "a base that follows Q")
     page.keyboard.up("q")
     assert driver.stands()
-    page.keyboard.down("a")
-    driver.wait_for_base(lambda deg: deg < 5, "a base that follows A")
-    page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()          # A is still down
+    driver.drive(lambda: hold("a"), lambda deg: deg < 5, "a base that follows A")
+    page.locator(".jp-Notebook .jp-Cell .cm-content").last.click()           # and A is still down
     assert driver.stands()
     page.keyboard.up("a")
 
     area.click(position={"x": 5, "y": 5})
     page.keyboard.press("Space")
-    wait_until(lambda: driver.arm.state is State.HOLD, "an arm stopped by the space bar", 5)
+    wait_until(lambda: driver.arm.state in (State.HOLD, State.OFF), "an arm stopped by the space bar", 10)
 
 
 def test_cameras_are_alive_and_a_swap_is_seen(kit_plant: Callable[[], Plant],
