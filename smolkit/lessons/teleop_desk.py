@@ -75,6 +75,11 @@ class Desk:
         except SmolkitError as error:
             print(error)
 
+    def stop(self, reason: str) -> None:
+        """Stops the arm in every lane, whoever may move it; again, it goes on standing."""
+        self.arm.hold(reason, lets_go=False)
+        print(f"stopped; now {self.arm.state.upper()}")
+
     def nudge(self, by_deg: float = 5.0) -> None:
         """Turns the shoulder by a few degrees, 30 goals in a second."""
         arm, clock = self.arm, getattr(self.arm, "clock", self.kit.clock)

@@ -92,12 +92,16 @@ def test_a_recording_plays_and_cannot_be_moved():
 @pytest.mark.parametrize("lane", ["sim", "recorded"])
 def test_the_guard_can_be_tried_in_every_lane(lane, capsys):
     with open_desk(lane) as desk:
-        for what in (desk.arm.energize, desk.nudge, lambda: desk.arm.hold("somebody came near"), desk.nudge,
-                     desk.arm.energize, lambda: desk.arm.energize(rearm=True)):
+        desk.tell(desk.arm.energize)
+        desk.tell(desk.nudge)
+        for _ in range(2):                                     # a cell that is run again must not drop the arm
+            desk.stop("somebody came near")
+        for what in (desk.nudge, desk.arm.energize, lambda: desk.arm.energize(rearm=True)):
             desk.tell(what)
     said = capsys.readouterr().out
-    assert [line for line in said.splitlines() if line.startswith(("done", "SK"))] == [
-        "done; now ARMED", "done; now RUNNING", "done; now HOLD", *["SK310 expected no stop"] * 2, "done; now ARMED"]
+    assert [line for line in said.splitlines() if line.startswith(("done", "stopped", "SK"))] == [
+        "done; now ARMED", "done; now RUNNING", *["stopped; now HOLD"] * 2, *["SK310 expected no stop"] * 2,
+        "done; now ARMED"]
 
 
 @pytest.mark.parametrize("may_move", [False, True])
@@ -113,6 +117,8 @@ def test_a_real_arm_moves_only_when_its_owner_says_so(tmp_path, monkeypatch, cap
             assert plant.truth()["torque_on"] == [may_move] * 6
             said = capsys.readouterr().out
             assert ("done; now ARMED" in said) is may_move and ("MAY_MOVE" in said) is not may_move
+            desk.stop("stops are never refused")
+            assert f"now {'HOLD' if may_move else 'IDLE'}" in capsys.readouterr().out
             with desk.recorder("lesson", "put it there") as recorder:
                 assert recorder.root == tmp_path / "03_teleop_recording" / "real_lesson"
 
