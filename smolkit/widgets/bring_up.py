@@ -158,7 +158,7 @@ class SetupMotorsPanel(Panel):
     def __init__(self, bus: Bus, kind: ArmType, ids: Sequence[int] = tuple(reversed(IDS)), *,
                  plug: Callable[[tuple[int, ...]], None] | None = None):
         super().__init__()
-        self._bus, self._kind, self._ids, self._plug = bus, kind, tuple(ids), plug
+        self._wire, self._kind, self._ids, self._plug = bus, kind, tuple(ids), plug
         self.given: dict[int, str] = {}            # id -> what was written
         self.begun, self.step = False, setup_motors.Step(self._ids[0], "begin", "Unplug all servos from the board, "
                                                          'then press "begin".')
@@ -171,7 +171,7 @@ class SetupMotorsPanel(Panel):
             self.begun = True
 
     def _continue(self) -> None:
-        self._steps = setup_motors.setup_motors(self._bus, self._kind, [i for i in self._ids if i not in self.given])
+        self._steps = setup_motors.setup_motors(self._wire, self._kind, [i for i in self._ids if i not in self.given])
 
     @property
     def done(self) -> bool:
@@ -181,7 +181,7 @@ class SetupMotorsPanel(Panel):
         if not self.begun or self.done:
             return
         try:
-            with revived(self._bus):
+            with revived(self._wire):
                 self.step = next(self._steps)
         except Exception:
             self._continue()                       # a generator that raised is at its end; those with ids keep them
