@@ -101,7 +101,7 @@ class Leading:
             try:
                 self._energize()
                 for step in run_episode(self._kit, self._decide, end_s - clock.now_s(), pace,
-                                        finished=lambda: self._over or self._save):
+                                        finished=lambda: self._over or self._save, by_hand=True):
                     if self._recorder is not None:
                         self._recorder.add(step)
             except SmolkitError as error:

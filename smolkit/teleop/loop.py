@@ -90,7 +90,7 @@ def interpolate(start_deg: np.ndarray, goal_deg: np.ndarray, parts: int) -> np.n
 
 
 def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
-                finished: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+                finished: Callable[[], bool] = lambda: False, by_hand: bool = False) -> Iterator[Step]:
     """Runs one episode and yields each step after it was executed.
 
     Args:
@@ -98,14 +98,17 @@ def run_episode(rig: Rig, actor: Actor, seconds: float, pace: Pace = Pace(),
         actor: decides from each observation.
         seconds: the episode's limit on the rig's clock.
         finished: asked after each step; True ends the episode early.
+        by_hand: a person decides, who sees the arm itself. A late picture is then no reason to stop it, and an
+            arm without goals simply stands.
     """
     try:
-        yield from _steps(rig, actor, seconds, pace, finished)
+        yield from _steps(rig, actor, seconds, pace, finished, by_hand)
     finally:
         rig.rest()                         # however it ended: nobody may wait for a goal that never comes
 
 
-def _steps(rig: Rig, actor: Actor, seconds: float, pace: Pace, finished: Callable[[], bool]) -> Iterator[Step]:
+def _steps(rig: Rig, actor: Actor, seconds: float, pace: Pace, finished: Callable[[], bool],
+           by_hand: bool) -> Iterator[Step]:
     period_s, previous_deg, index = 1.0 / pace.policy_hz, None, 0
     begin_s, end_s = rig.clock.now_s(), float("inf")
     while begin_s < end_s:
@@ -124,7 +127,7 @@ def _steps(rig: Rig, actor: Actor, seconds: float, pace: Pace, finished: Callabl
         goals = interpolate(observation.state_deg if previous_deg is None else previous_deg,
                             decision.goal_deg, pace.parts)
         for part, goal_deg in enumerate(goals, start=1):
-            rig.command(goal_deg, observation)
+            rig.command(goal_deg, None if by_hand else observation)
             rig.clock.sleep_until(begin_s + period_s * part / pace.parts)
         previous_deg, begin_s = decision.goal_deg, begin_s + period_s
         yield Step(index, observation, decision.recorded_deg)

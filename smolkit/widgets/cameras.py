@@ -50,23 +50,22 @@ def jpeg(image: np.ndarray) -> bytes:
 def img_html(image: np.ndarray, alt: str, width_px: int = SHOWN_PX) -> str:
     """A picture inside a page, for those who have no kernel."""
     data = base64.b64encode(jpeg(image)).decode("ascii")
-    return f'<img alt="{escape(alt)}" width="{width_px}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{escape(alt)}" width="{width_px}" decoding="sync" src="data:image/jpeg;base64,{data}">'
 
 
 class Picture:
     """A live picture with its name above and words below."""
 
     def __init__(self, role: str, width_px: int = SHOWN_PX):
-        # Each view fetches the first value by itself, so it must be a picture: one black pixel.
-        # (No tooltip: ipywidgets 8.1 fails on those of pictures.)
-        self.image = widgets.Image(value=jpeg(np.zeros((2, 2, 3), np.uint8)), format="jpeg", width=width_px)
+        self._role, self._width_px = role, width_px
+        self.image = widgets.HTML()                # ipywidgets' own Image has no alt text
         self.image.add_class(f"smolkit-camera-{role}")
         self.words = widgets.HTML(layout=widgets.Layout(max_width=f"{width_px}px"))
         self.view = widgets.VBox([widgets.HTML(f"<b>{escape(role)}</b>"), self.image, self.words],
                                  layout=widgets.Layout(margin="0 16px 0 0"))
 
     def show(self, image: np.ndarray) -> None:
-        self.image.value = jpeg(image)
+        self.image.value = img_html(image, f"what the {self._role} camera sees", self._width_px)
 
 
 class CameraPanel(Panel):

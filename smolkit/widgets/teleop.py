@@ -115,7 +115,7 @@ class TeleopPanel(Panel):
         try:
             if not self.kit.arm.state.powered:
                 self.kit.arm.energize()
-            for step in run_episode(self.kit, actor, float("inf"), self.pace, finished=self._pausing.is_set):
+            for step in run_episode(self.kit, actor, float("inf"), self.pace, self._pausing.is_set, by_hand=True):
                 self._took(step)
         except Exception as caught:                # a stop, most often: the red line tells
             error = caught

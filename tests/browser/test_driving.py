@@ -142,7 +142,7 @@ def test_cameras_are_alive_and_a_swap_is_seen(kit_plant: Callable[[], Plant],
     notebook = open_notebook(CAMERAS, SWAP, "panel.close(), kit.close()")
     notebook.run(0)
     kit_plant()
-    picture = notebook.page.locator("img.smolkit-camera-front")
+    picture = notebook.page.locator(".smolkit-camera-front img")
     first = picture.get_attribute("src")
     wait_until(lambda: picture.get_attribute("src") != first and picture.evaluate("img => img.naturalWidth") == 96,
                "another picture of 96 pixels")

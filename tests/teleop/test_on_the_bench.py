@@ -7,9 +7,12 @@ import pytest
 
 from smolkit.arm.joints import to_radians
 from smolkit.arm.kinematics import tool_frame
+from smolkit.cameras.camera import Observation
+from smolkit.kit import Kit
+from smolkit.report import SmolkitError
 from smolkit.teleop.keys import KeyPilot
 from smolkit.teleop.leader import LeaderActor, Phase
-from smolkit.teleop.loop import Pace, run_episode
+from smolkit.teleop.loop import Decision, Pace, run_episode
 from smolkit.teleop.sliders import SliderPilot
 from tests.teleop.rigs import READY, Hand, blind_bench
 
@@ -108,3 +111,21 @@ def test_the_guard_still_stands_between_a_key_and_the_table():
         for _ in run_episode(kit, pilot, 0.5):
             pilot.press({"KeyR"})
         assert tip_m(kit.arm.read().pos_deg)[2] > low_m + 0.01      # no way stored up: the first press lifts
+
+
+def test_a_person_who_is_slow_stops_no_arm_and_a_slow_policy_does():
+    """A late picture is dangerous for who drives by pictures; who leads by hand sees the arm."""
+    for by_hand in (True, False):
+        with Kit.sim("place", seed=3, image_px=32) as kit:
+            kit.arm.energize()
+
+            def slow(seen: Observation, kit: Kit = kit) -> Decision:
+                kit.clock.sleep_until(kit.clock.now_s() + 0.4)
+                return Decision(seen.state_deg)
+
+            steps = run_episode(kit, slow, seconds=2.0, by_hand=by_hand)
+            if by_hand:
+                assert list(steps) and kit.arm.stopped_by is None
+            else:
+                with pytest.raises(SmolkitError, match="SK312"):
+                    list(steps)
