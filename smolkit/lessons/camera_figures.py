@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ def pictures(named: Mapping[str, np.ndarray], title: str = "", wrap: bool = Fals
     fig, axes = figure(7.0, 0.5 + rows * 7.0 / columns * 0.8, rows, columns, squeeze=False)
     for ax, (name, image) in zip(axes.flat, named.items(), strict=True):
         _show(ax, image, name)
-    fig.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    fig.suptitle(fill(title, 85), x=0.01, ha="left", fontsize=11, fontweight="bold")
     return fig
 
 
