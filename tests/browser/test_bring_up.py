@@ -104,9 +104,17 @@ def hold(notebook: Notebook, plant: Plant, joint: int, share: float) -> None:
 
 
 def sweep(notebook: Notebook, plant: Plant, joint: int) -> None:
-    """From stop to stop by thirds: a busy computer looks seldom, and half a turn between two looks is lost."""
+    """From stop to stop by thirds: a busy computer looks seldom, and half a turn between two looks is lost.
+
+    Above the table there is room for it where the next joint is bent up, as the panel says.
+    """
+    bent = joint + 1 if JOINT_NAMES[joint] in ("shoulder_lift", "elbow_flex") else None
+    for share in (0.25, 0) if bent else ():
+        hold(notebook, plant, bent, share)
     for share in (0.25, 0, 0.33, 0.67, 1, 0.75, 0.5):
         hold(notebook, plant, joint, share)
+    for share in (0.25, 0.5) if bent else ():
+        hold(notebook, plant, bent, share)
 
 
 def test_a_calibration_by_mouse_is_the_arm_s(start_plant: Callable[..., Plant], tmp_path: Path,

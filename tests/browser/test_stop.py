@@ -89,7 +89,8 @@ def test_a_click_stops_the_arm_while_a_cell_moves_it(desk: Desk) -> None:
     assert desk.stands()
     desk.notebook.page.get_by_text("stopped, it stands").wait_for()
     desk.notebook.wait_status("idle")
-    assert len(desk.notebook.errors()) == 1 and "SK310" in desk.notebook.errors()[0]
+    (error,) = desk.notebook.errors()              # a press that is heard late on a busy computer interrupts, too
+    assert "SK310" in error or "KeyboardInterrupt" in error
     assert desk.arm.state is State.HOLD
 
     again = desk.notebook.page.get_by_role("button", name="arm again")
