@@ -41,6 +41,9 @@ WORDS = {State.IDLE: "limp: torque is off", State.ARMED: "standing, ready to mov
          State.HOLD: "stopped, it stands: torque on, goals refused", State.PARKING: "on its way to the rest pose",
          State.OFF: "let go after a stop: torque is off", State.LOST: "nobody answers: pull the power"}
 COLOURS = {State.ARMED: GREEN, State.RUNNING: GREEN, State.HOLD: AMBER, State.PARKING: AMBER, State.LOST: RED}
+STILL = ("flex: none; width: 132px; height: 92px; border-radius: 14px; border: 3px dashed #8f1d14; color: #c62f22; "
+         "font-size: 25px; display: flex; flex-direction: column; align-items: center; justify-content: center; "
+         "text-align: center")
 GONE = "SK814 the guardian has ended without being told to; the arm may hold its last goal: pull the power"
 _numbers, _buttons = itertools.count(1), weakref.WeakValueDictionary()
 
@@ -123,8 +126,10 @@ class StopButton(Panel):
 
     def picture(self) -> str:
         colour = COLOURS.get(self.state, "#8a8a8a")
-        return (f'<div role="img" aria-label="{escape(self.alt)}"><b style="color: {colour}">●</b> '
-                f"<b>{escape(WORDS[self.state])}</b><br>{escape(self._short())}</div>")
+        return (f'<div role="img" aria-label="{escape(self.alt)}" style="display: flex; gap: 16px">'
+                f'<div style="{STILL}">STOP<div style="font-size: 11px">a picture: press it in a live page</div></div>'
+                f'<div><b style="color: {colour}">●</b> <b>{escape(WORDS[self.state])}</b><br>'
+                f"{escape(self._short())}</div></div>")
 
     def close(self) -> None:
         super().close()
