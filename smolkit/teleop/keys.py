@@ -82,6 +82,8 @@ class Pilot:
 
     def __call__(self, seen: Observation) -> Decision:
         dt_s, held = self._held.begin(seen), self._held
+        if held.started_anew:              # what was reported before a pause may be long over: a held key comes again
+            self._heard_s, self._news = -np.inf, False
         if self._news:
             self._heard_s, self._news = seen.captured_s, False
         stick = self._stick if 0.0 <= seen.captured_s - self._heard_s <= STALE_S else np.zeros(6)

@@ -114,8 +114,10 @@ def test_a_squeezing_gripper_keeps_squeezing_when_its_key_is_released():
 @pytest.mark.fault(17)
 def test_a_page_that_froze_with_a_key_down_stops_the_arm():
     pilot = KeyPilot("standard", mode="joint")
+    pilot(look(REST, -0.1))
     pilot.press({"KeyT"})
     decided = goals(pilot, 20)
+    assert decided[0, 4] > REST[4]
     still = np.flatnonzero(np.all(np.diff(decided, axis=0) == 0, axis=1))
     assert still[0] <= 10 * STALE_S + 1 and np.array_equal(still, np.arange(still[0], 19))
 
@@ -127,6 +129,16 @@ def test_after_a_pause_the_goal_starts_where_the_arm_stands():
     pilot.press({"KeyT"})
     elsewhere = REST + np.eye(6)[0] * 30
     assert np.array_equal(pilot(look(elsewhere, 5.0)).goal_deg, elsewhere)
+
+
+@pytest.mark.parametrize("pause_s", [600.0, 2.0])
+def test_a_report_from_before_the_start_moves_nothing(pause_s):
+    pilot = KeyPilot("standard", mode="joint")
+    goals(pilot, 3)
+    pilot.press({"KeyQ"})                                                # the page dies with the key down
+    assert np.array_equal(goals(pilot, 10, start_s=0.2 + pause_s), np.tile(REST, (10, 1)))
+    pilot.press({"KeyQ"})                                                # a page that lives reports again
+    assert pilot(look(REST, 1.2 + pause_s)).goal_deg[0] > REST[0]
 
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from(ALL_KEYS)), st.floats(0.0, 0.6)), max_size=15),

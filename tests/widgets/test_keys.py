@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,27 +30,26 @@ class Page:
         self.panel.hear({"axes": axes, "buttons": buttons, "sent_ms": 1000 * (time.monotonic() + self._ahead_s)})
 
 
-def step_deg(panel: KeysPanel, moment_s: float) -> np.ndarray:
-    """What the pilot would do next, from the arm at rest."""
+def step_deg(panel: KeysPanel, moment_s: float, report: Callable[[], None]) -> np.ndarray:
+    """What the pilot does upon a report, from the arm at rest."""
     panel.pilot(Observation(ARM_DEG, captured_s=moment_s))
+    report()
     return panel.pilot(Observation(ARM_DEG, captured_s=moment_s + 0.1)).goal_deg - ARM_DEG
 
 
 def test_a_held_key_drives_and_none_stands():
     panel = KeysPanel(mode="joint")
     page = Page(panel)
-    page.keys("KeyQ")
-    assert step_deg(panel, 0.0)[0] > 1
-    page.keys()
-    assert np.allclose(step_deg(panel, 5.0), 0)
+    assert step_deg(panel, 0.0, lambda: page.keys("KeyQ"))[0] > 1
+    assert np.allclose(step_deg(panel, 5.0, page.keys), 0)
 
 
 def test_a_report_that_waited_somewhere_presses_nothing():
     panel = KeysPanel(mode="joint")
     page = Page(panel)
     page.keys("KeyQ")
-    page.keys("KeyQ", late_s=0.6)
-    assert panel.down == frozenset() and np.allclose(step_deg(panel, 0.0), 0)
+    late = step_deg(panel, 0.0, lambda: page.keys("KeyQ", late_s=0.6))
+    assert panel.down == frozenset() and np.allclose(late, 0)
     page.keys("KeyQ")
     assert panel.down == {"KeyQ"}
 
@@ -59,10 +59,8 @@ def test_shift_slows_and_m_changes_the_drawing():
     page, face = Page(panel), panel.face
     panel.view()
     assert "shoulder_pan +" in face.drawing
-    page.keys("KeyT", "ShiftLeft")
-    slow = step_deg(panel, 0.0)[4]
-    page.keys("KeyT")
-    assert slow == pytest.approx(step_deg(panel, 5.0)[4] / 4, rel=0.01)
+    slow = step_deg(panel, 0.0, lambda: page.keys("KeyT", "ShiftLeft"))[4]
+    assert 0 < slow == pytest.approx(step_deg(panel, 5.0, lambda: page.keys("KeyT"))[4] / 4, rel=0.01)
     page.keys("KeyM")
     page.keys()
     panel.refresh()
@@ -73,10 +71,9 @@ def test_a_gamepad_drives_while_its_shoulder_button_is_held():
     panel = KeysPanel(mode="joint")
     page, buttons = Page(panel), [0.0] * 16
     buttons[4] = 1.0
-    page.pad([1.0, 0, 0, 0], buttons)
-    assert step_deg(panel, 0.0)[0] > 1
-    page.pad([], [])                                                       # let go, or the page lost its focus
-    assert np.allclose(step_deg(panel, 5.0), 0)
+    assert step_deg(panel, 0.0, lambda: page.pad([1.0, 0, 0, 0], buttons))[0] > 1
+    let_go = step_deg(panel, 5.0, lambda: page.pad([], []))               # or the page lost its focus
+    assert np.allclose(let_go, 0)
     assert not KeysPanel(KeyPilot()).face.pads                             # a pilot without a pad is offered none
 
 
