@@ -28,8 +28,8 @@ class SliderPanel(Panel):
     def __init__(self, pilot: SliderPilot):
         super().__init__()
         self.pilot, self.pose_deg = pilot, np.full(6, np.nan)
-        self._following = False
         self.sliders = [self._slider(i) for i in range(6)]
+        self._shown = self._values()               # what a hand, or `paint`, last set them to
         self._measured = [widgets.HTML(layout=widgets.Layout(width="90px")) for _ in range(6)]
 
     def see(self, pose_deg: np.ndarray) -> None:
@@ -52,10 +52,10 @@ class SliderPanel(Panel):
 
     def paint(self) -> None:
         wished = np.where(np.isnan(self.pilot.target_deg), self.pose_deg, self.pilot.target_deg)
-        self._following = True
+        wished = np.clip(wished, *self.pilot.limits_deg)
         for i in np.flatnonzero(np.abs(wished - self._values()) > STEP / 2):                # not where it is unknown
+            self._shown[i] = wished[i]
             self.sliders[i].value = float(wished[i])
-        self._following = False
         for i, measured in enumerate(self._measured):
             measured.value = "" if np.isnan(self.pose_deg[i]) else f"now {self.pose_deg[i]:.0f}{_unit(i)}"
 
@@ -75,9 +75,11 @@ class SliderPanel(Panel):
         return slider.add_class(f"smolkit-slider-{JOINT_NAMES[index]}")
 
     def _moved(self, index: int, value: float) -> None:
-        with self.lock:                            # `paint` holds it while it moves sliders itself
-            if self._following:
+        """A browser also answers what it is told to show, rounded; that is nobody's hand."""
+        with self.lock:
+            if abs(value - self._shown[index]) <= STEP / 2:
                 return
+            self._shown[index] = value
             self.attempt(lambda: self.pilot.set(**{JOINT_NAMES[index]: value}))
 
     def _values(self) -> np.ndarray:

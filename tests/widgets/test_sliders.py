@@ -55,6 +55,21 @@ def test_a_slider_that_was_set_stays_while_the_others_follow_the_arm():
     assert panel.sliders[0].value == 60.0 and panel.sliders[2].value == ARM_DEG[2] + 1
 
 
+def test_what_the_browser_rounds_is_nobodys_hand():
+    """A page answers what it is told to show, in steps of the slider; a drive would walk back to that pose."""
+    panel = panel_of()
+    outside = np.array([20.3, -60.2, 40.1, 30.3, 10.2, 400.0])               # an arm may stand beyond the sliders
+    for pose_deg in (outside, outside + [7.4, 0, 0, 0, 0, 0]):
+        panel.see(pose_deg)
+        panel.refresh()
+        for slider in panel.sliders:
+            slider.set_state({"value": round(2 * slider.value) / 2})
+        assert np.isnan(panel.pilot.target_deg).all()
+    for value in (60.0, 27.5, 28.0):                                         # and back, by a hand
+        panel.sliders[0].set_state({"value": value})
+        assert panel.pilot.target_deg[0] == value
+
+
 def test_sliders_end_inside_the_arms_own_range_and_stay_here_stops():
     narrow = FULL_RANGE_DEG * np.array([[0.5], [0.5]])
     panel = panel_of(range_deg=narrow)
