@@ -59,7 +59,7 @@ def test_what_the_browser_rounds_is_nobodys_hand():
     """A page answers what it is told to show, in steps of the slider; a drive would walk back to that pose."""
     panel = panel_of()
     outside = np.array([20.3, -60.2, 40.1, 30.3, 10.2, 400.0])               # an arm may stand beyond the sliders
-    for pose_deg in (outside, outside + [7.4, 0, 0, 0, 0, 0]):
+    for pose_deg in (outside, outside + 7.4 * np.eye(6)[0]):
         panel.see(pose_deg)
         panel.refresh()
         for slider in panel.sliders:
