@@ -48,7 +48,7 @@ class GuardedArm:
         self.calibration = Calibration.from_dict(hello["calibration"])
         self.profile, self.log_path = hello["profile"], Path(hello["log_path"]) if hello["log_path"] else None
         self._state = State(hello["state"])
-        self._ended = threading.Event()
+        self._over, self._ended = threading.Event(), False
         self._beating = threading.Thread(target=self._beat, name="sign of life", daemon=True)
         if not watch:
             self._beating.start()
@@ -79,8 +79,8 @@ class GuardedArm:
 
     @property
     def closed(self) -> bool:
-        """Was `close` called, and did it end?"""
-        return self._ended.is_set()
+        """Was `close` called, and did the arm go home?"""
+        return self._ended
 
     def watcher(self) -> GuardedArm:
         """A line of its own to the same guardian: a stop there waits behind no question of this one."""
@@ -102,6 +102,11 @@ class GuardedArm:
     def why(self) -> str:
         """What stopped the arm, and what to do; "" where nothing did."""
         return self._ask("state")["why"]
+
+    @property
+    def turn(self) -> int:
+        """How often somebody armed it; who began to drive at another turn shall not go on."""
+        return self._ask("state")["turn"]
 
     def read(self) -> JointState:
         """All joints, now."""
@@ -146,22 +151,37 @@ class GuardedArm:
         return self._ask("log", last=last)["log"]
 
     def close(self) -> None:
-        """Parks, lets go, ends the guardian; a watcher only goes. A Ctrl-C meanwhile lets go at once."""
-        if self._ended.is_set():
+        """Parks, lets go, ends the guardian; a watcher only goes. A Ctrl-C meanwhile lets go at once.
+
+        In a notebook it holds instead: a page that cannot deliver a stop in any other way interrupts the kernel.
+        """
+        if self._over.is_set():
             return
         try:
             if self._beating.is_alive():
                 self._ask("bye")
                 self._wait_for_parking(State.PARKING, State.HOLD)
         except KeyboardInterrupt:
-            self.release()
+            if "ipykernel" in sys.modules:
+                self.hold("interrupted while it parked", lets_go=False)
+            else:
+                self.release()
             raise
         finally:
-            self._ended.set()
+            self._over.set()
             self._client.close()
         if self._process is not None:              # the port is free only when the guardian is gone
-            self._process.wait(PARK_S)
-            self._process.stdout.close()
+            self._await_end(self._process)
+        self._ended = True
+
+    def _await_end(self, process: subprocess.Popen) -> None:
+        try:
+            process.wait(PARK_S)
+        except subprocess.TimeoutExpired as error:
+            raise SmolkitError("SK336", "a parked arm", "it stands, torque on: somebody stopped it on its way",
+                               "something, or somebody, was in the way",
+                               "look; within a minute it goes home by itself") from error
+        process.stdout.close()
 
     def _wait_for_parking(self, *on_the_way: State) -> None:
         end_s = time.monotonic() + PARK_S
@@ -181,7 +201,7 @@ class GuardedArm:
         return answer
 
     def _beat(self) -> None:
-        while not self._ended.wait(BEAT_S):
+        while not self._over.wait(BEAT_S):
             self._client.tell({"do": "beat"})
 
 

@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ LINGER_S = 10.0                    # an arm that nobody owns, limp, is left afte
 PREFIX = "arm "
 # Emulated servos are a process that waits for its turn on a busy computer; real ones answer in 0.5 ms.
 EMULATED, PATIENT = ("/dev/pts/", "socket://"), {"latency_s": 0.3, "budget_s": 0.6}
-STOPPING, MOVING = ("hold", "release", "park"), ("energize", "command")
+STOPPING, MOVING = ("hold", "release"), ("energize", "command", "park")
 FOUND_ON = ("ask", "park", "release")
 
 
@@ -74,6 +75,7 @@ class Guardian:
         self._owner, self._owner_pid, self._owner_s = b"", 0, 0.0
         self._alone_since_s = clock.now_s()
         self._leaving = False
+        self._waiting: deque[Request] = deque()
         self._signals = self._signals_done = 0
         clock.meanwhile = self.serve_until
 
@@ -85,14 +87,19 @@ class Guardian:
     def serve_until(self, moment_s: float) -> None:
         """Answers what comes until then, then looks after the arm once."""
         while (left_s := moment_s - self.clock.now_s()) > 0:
-            for request in self.server.poll(left_s):
-                request.reply(self._answer(request))
-        for request in self.server.poll(0):        # a slow answer must not make the signs of life behind it look late
-            request.reply(self._answer(request))
+            self._answer_all(left_s)
+        self._answer_all(0)                        # a slow answer must not make the signs of life behind it look late
         while self._signals_done < self._signals:
             self._signals_done += 1
             self._end_by_signal()
         self.supervisor.tick()
+
+    def _answer_all(self, wait_s: float) -> None:
+        """In the order they came. A slow answer serves meanwhile, and finds what waits behind it here, too."""
+        self._waiting.extend(self.server.poll(0 if self._waiting else wait_s))
+        while self._waiting:
+            request = self._waiting.popleft()
+            request.reply(self._answer(request))
 
     def leave(self, *_: object) -> None:
         """Parks and ends; called twice, lets go at once. (SIGTERM, SIGINT: only noted here, in mid-transaction)"""
@@ -128,7 +135,7 @@ class Guardian:
     def _do(self, what: str, request: Request) -> dict[str, Any]:
         guarded, body = self.supervisor, request.body
         anybody: Mapping[str, Callable[[], object]] = {
-            "hello": lambda: self._hello(request), "state": lambda: {"why": guarded.why},
+            "hello": lambda: self._hello(request), "state": lambda: {"why": guarded.why, "turn": guarded.turn},
             "read": lambda: {"read": state_body(guarded.read())},
             "limited": lambda: {"limited": guarded.limited_share},
             "log": lambda: {"log": guarded.log.text(int(body.get("last", 50)))},
@@ -141,7 +148,8 @@ class Guardian:
                                                         frames=body.get("frames"))}}
         if what in owner:
             self._require_owner(request)
-            self._require_fresh(what, self.clock.now_s() - request.sent_s)
+        self._require_fresh(what, self.clock.now_s() - request.sent_s)
+        if what in owner:
             answer = owner[what]()
         else:
             answer = anybody[what]()

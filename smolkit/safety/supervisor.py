@@ -78,7 +78,8 @@ class Supervisor:
         self._told: set[str] = set()               # trips since the torque came on
         self._unanswered = 0
         self._asked = False                        # somebody pressed stop since the torque came on, or since it parks
-        self._owed = False                         # a release that not all servos confirmed
+        self._owed = ""                            # what a release left unconfirmed: servos that may still hold
+        self.turn = 0                              # how often somebody armed it: who drove before shall not go on
         self._observed_s: float | None = None
         self._moments = dict.fromkeys(("command", "beat", "answer", "state", "tick", "look"), self.clock.now_s())
         if isinstance(self.clock, SteppedClock):
@@ -122,6 +123,7 @@ class Supervisor:
                 self._hold_here()
                 raise self._refusal()
             self.stopped_by, self._goal_deg, self._parking = None, None, None
+            self._owed, self.turn = "", self.turn + 1
             self._told.clear()
             self._monitor.reset()
             self.envelope.slow_down(1.0)
@@ -165,9 +167,9 @@ class Supervisor:
 
     @property
     def why(self) -> str:
-        """What stopped the arm, and what to do; "" where nothing did."""
-        trip = self.stopped_by
-        return "" if trip is None else trip.text()
+        """What stopped the arm, and what to do; "" where nothing did. What still may hold comes first."""
+        told = [f"SK135 torque may still be on: {self._owed}; pull the power"] if self._owed else []
+        return "; ".join([*told, self.stopped_by.text()] if self.stopped_by else told)
 
     def hold(self, reason: str, lets_go: bool = True) -> None:
         """A stop: the arm stands where it is and refuses goals. A second one lets go, unless told never to.
@@ -184,6 +186,8 @@ class Supervisor:
             if twice or self._arming and not self.state.powered:
                 self._let_go()
             elif not self._arming and self.state is not State.LOST:
+                if self.state is State.PARKING:    # nobody lives who could beat: that is known, and no reason to go on
+                    self._told.add("silence")
                 self._parking = None
                 self._hold_here()
 
@@ -322,15 +326,17 @@ class Supervisor:
 
     def _let_go(self) -> SmolkitError | None:
         """Torque off; what did not confirm it (the error) is told again every second, or it would hold for ever."""
-        why, failed = "torque off", None
+        failed = None
         try:
             self.arm.release()
-            self._owed = False
+            self._owed = ""
+            self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
         except SmolkitError as error:
+            failed = error
             if not self._owed:
-                self.log.write(self.clock.now_s(), "warning", State.OFF, error.code, error.found)
-            self._owed, why, failed = True, "told to let go; not all servos confirmed it", error
-        self._become(State.OFF if self.stopped_by or self._owed else State.IDLE, why)
+                self.log.write(self.clock.now_s(), "warning", State.LOST, error.code, error.found)
+            self._owed = error.found
+            self._become(State.LOST, "told to let go; not all servos confirmed it")
         self._mark("state")
         return failed
 

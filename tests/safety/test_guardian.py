@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from smolkit.clock import WallClock
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm, stop_all
-from smolkit.safety.guardian import open_guardian
+from smolkit.safety.guardian import Guardian, open_guardian
 from smolkit.safety.incidents import read_incidents
 from smolkit.safety.states import State
 from smolkit.session import Endpoint
@@ -291,19 +292,54 @@ def test_no_message_ends_the_guardian(desk: Desk):
 @pytest.mark.fault(22)
 def test_beats_that_waited_in_the_queue_are_no_news(desk: Desk):
     """The same without luck: all beats lie in the guardian's queue when it looks again."""
-    guardian = open_guardian(desk.port, Calibration.load(desk.calibration), "standard")
-    with guardian.server, Client(guardian.server.endpoint) as client:
-        owner = threading.Thread(target=lambda: (client.ask({"do": "hello", "pid": os.getpid()}),
-                                                 client.ask({"do": "energize"}, 10)))
-        owner.start()
-        while owner.is_alive():
-            guardian.serve_until(guardian.clock.now_s() + 0.02)
+    with armed_guardian(desk) as (guardian, client):
         for _ in range(3):
             client.tell({"do": "beat"})
         time.sleep(0.7)                            # the guardian is frozen, the client is gone
         guardian.serve_until(guardian.clock.now_s() + 0.05)
         assert guardian.supervisor.stopped_by.name == "silence"
+
+
+@contextmanager
+def armed_guardian(desk: Desk) -> Iterator[tuple[Guardian, Client]]:
+    """A guardian without a process, which looks only when told to, and its owner."""
+    guardian = open_guardian(desk.port, Calibration.load(desk.calibration), "standard")
+    with guardian.server, Client(guardian.server.endpoint) as client:
+        asked(guardian, client, {"do": "hello", "pid": os.getpid()}, {"do": "energize"})
+        yield guardian, client
         guardian.supervisor.close(park=False)
+
+
+def asked(guardian: Guardian, client: Client, *bodies: dict) -> None:
+    asking = threading.Thread(target=lambda: [client.ask(body, 10) for body in bodies])
+    asking.start()
+    while asking.is_alive():
+        guardian.serve_until(guardian.clock.now_s() + 0.02)
+
+
+@pytest.mark.fault(23)
+def test_a_stop_that_came_together_with_torque_on_does_not_wait_for_it(desk: Desk):
+    with armed_guardian(desk) as (guardian, client), Client(guardian.server.endpoint) as visitor:
+        guardian.supervisor.release()
+        wishing = threading.Thread(target=lambda: pytest.raises(SmolkitError, client.ask, {"do": "energize"}, 10))
+        wishing.start()
+        time.sleep(0.1)
+        visitor.tell({"do": "hold", "reason": "both lie in the queue now"})
+        time.sleep(0.1)
+        while wishing.is_alive():
+            guardian.serve_until(guardian.clock.now_s() + 0.02)
+        assert not desk.powered() and guardian.supervisor.state is State.OFF
+
+
+@pytest.mark.fault(36)
+def test_nobody_is_driven_home_by_an_old_wish(desk: Desk):
+    with armed_guardian(desk) as (guardian, client), Client(guardian.server.endpoint) as visitor:
+        with pytest.raises(SmolkitError, match="SK814"):
+            visitor.ask({"do": "park"}, 0.1)
+        time.sleep(0.6)
+        client.tell({"do": "beat"})
+        guardian.serve_until(guardian.clock.now_s() + 0.05)
+        assert guardian.supervisor.state is State.ARMED
 
 
 @pytest.mark.fault(8)

@@ -86,10 +86,10 @@ def test_servos_that_did_not_hear_are_told_again_until_they_do(desk: Desk):
     with fault("chain_break", desk.bench, at=4):
         desk.guarded.hold("one")
         desk.guarded.hold("two")
-        assert desk.state is State.OFF and not desk.limp()
-        assert "not all servos confirmed" in desk.guarded.log.text()
+        assert desk.state is State.LOST and not desk.limp()
+        assert "4 (wrist_flex)" in desk.guarded.why and "not all servos confirmed" in desk.guarded.log.text()
     desk.wait(3.0)
-    assert desk.limp()
+    assert desk.state is State.OFF and desk.limp() and "SK135" not in desk.guarded.why
 
 
 @pytest.mark.fault(22)
@@ -121,9 +121,34 @@ def test_somebody_in_the_way_home_stops_the_parking(desk: Desk):
 def test_a_release_that_was_not_confirmed_says_so_and_goes_on_trying(desk: Desk):
     with fault("chain_break", desk.bench, at=4), pytest.raises(SmolkitError, match="SK135"):
         desk.guarded.release()
-    assert desk.state is State.OFF
+    assert desk.state is State.LOST and desk.guarded.why.startswith("SK135")
     desk.wait(3.0)
-    assert desk.limp()
+    assert desk.state is State.IDLE and desk.limp() and not desk.guarded.why
+
+
+@pytest.mark.fault(31)
+def test_an_arm_that_is_armed_again_is_not_let_go_by_an_old_release(desk: Desk):
+    with fault("chain_break", desk.bench, at=4), pytest.raises(SmolkitError, match="SK135"):
+        desk.guarded.release()
+    desk.guarded.energize(rearm=True)
+    desk.wait(3.0)
+    assert desk.state is State.ARMED and not desk.limp()
+
+
+@pytest.mark.fault(22)
+def test_a_stop_on_the_way_home_of_an_arm_without_a_client_lasts():
+    desk = Desk(heartbeat=True)
+    desk.guarded.energize()
+    desk.wait(4.0)                                 # nobody beats: it holds, then parks
+    assert desk.state is State.PARKING
+    desk.guarded.hold("a hand is caught", lets_go=False)
+    stood_deg = desk.arm.read().pos_deg
+    desk.wait(20.0)
+    assert desk.state is State.HOLD and desk.guarded.why.startswith("SK310")
+    assert np.abs(desk.arm.read().pos_deg - stood_deg)[:5].max() < 3.0
+    desk.wait(60.0)
+    assert desk.limp(), "and in the end it goes home"
+    desk.bench.close()
 
 
 @pytest.mark.fault(24)

@@ -217,7 +217,8 @@ def test_a_broken_chain_switches_off_who_still_hears(desk: Desk):
             with pytest.raises(SmolkitError, match=r"SK101|SK318"):
                 desk.guarded.command(HOME_DEG)
             desk.wait(PERIOD_S)
-        assert desk.state is State.OFF and "chain broken" in desk.guarded.log.text()
+        assert desk.state is State.LOST and "chain broken" in desk.guarded.log.text()
+        assert desk.guarded.why.startswith("SK135 torque may still be on: 4 (wrist_flex)"), "never called limp"
         torque = [desk.bench.bus.memory(i).get(registers.TORQUE_ENABLE) for i in IDS]
         assert torque[:3] == [0, 0, 0]
         assert "4 (wrist_flex) silent" in desk.guarded.log.text(), "and those that may still hold are named"
