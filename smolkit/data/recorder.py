@@ -28,6 +28,7 @@ from typing import Any
 
 from smolkit.arm.calibration import Calibration
 from smolkit.cameras.camera import CameraRole
+from smolkit.data.claim import CLAIM_NAME, Claim
 from smolkit.data.schema import EXTRA_PATH, INFO_PATH, read_object
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
@@ -38,8 +39,8 @@ class Recorder:
     """Begin, add, save or discard; a widget's thread and its buttons may call it at the same time.
 
     cameras: the roles whose pictures are recorded. calibration: of the arm that is recorded; it travels with
-    the data. notes (JSON) go to meta/smolkit.json. Errors: SK430 begun twice, or without an instruction; SK431
-    the folder's dataset was recorded with another calibration.
+    the data. notes (JSON) go to meta/smolkit.json. Errors: SK417 another recorder has the folder; SK430 begun
+    twice, or without an instruction; SK431 the folder's dataset was recorded with another calibration.
     """
 
     def __init__(self, root: Path | str, *, fps: int = 10, cameras: Iterable[CameraRole] = (), task: str = "",
@@ -113,8 +114,10 @@ class Recorder:
 def open_writer(root: Path, *, calibration: Calibration | None = None, **header: Any) -> DatasetWriter:
     """A new dataset, or the one that lies there, to be continued with the same arm. `header`: see `create`."""
     if not (root / INFO_PATH).exists():
-        if root.is_dir() and [path.name for path in root.iterdir()] == ["meta"]:
-            shutil.rmtree(root)                    # killed before the header was whole: nothing was recorded
+        if root.is_dir() and {path.name for path in root.iterdir()} - {CLAIM_NAME} == {"meta"}:
+            with Claim(root):                      # killed before the header was whole: nothing was recorded
+                if not (root / INFO_PATH).exists():
+                    shutil.rmtree(root / "meta")
         return DatasetWriter.create(root, calibration=calibration.as_dict() if calibration else None, **header)
     writer = DatasetWriter.resume(root)
     try:

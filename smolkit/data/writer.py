@@ -29,9 +29,11 @@ import numpy as np
 
 from smolkit.arm.joints import FEATURE_NAMES
 from smolkit.cameras.camera import CameraRole, Observation
+from smolkit.data.claim import Claim, claim_new
 from smolkit.data.encoding import Encoded, EpisodeEncoder
+from smolkit.data.files import missing
 from smolkit.data.recover import load_store
-from smolkit.data.schema import AUTOMATIC, Feature, Info, check_name
+from smolkit.data.schema import AUTOMATIC, INFO_PATH, Feature, Info, check_name
 from smolkit.data.store import Limits, Store
 from smolkit.data.video import choose_codec
 from smolkit.report import SmolkitError
@@ -44,11 +46,12 @@ class DatasetWriter:
     """Records episodes: `add_frame` per step, then `save_episode` or `discard_episode`.
 
     When `save_episode` returns, the episode is complete on the disk and synced. Leaving the `with` block
-    drops the episode that is still running. After a crash: `DatasetWriter.resume(root)`.
+    drops the episode that is still running. After a crash: `DatasetWriter.resume(root)`. One writer has the
+    folder; SK417 tells a second one who that is.
     """
 
-    def __init__(self, store: Store, codec: str, background: bool = True):
-        self._store, self._codec, self._background = store, codec, background
+    def __init__(self, claim: Claim, store: Store, codec: str, background: bool = True):
+        self._claim, self._store, self._codec, self._background = claim, store, codec, background
         self._encoder: EpisodeEncoder | None = None
         self._encoded: dict[str, Encoded] | None = None
         self._rows: list[dict[str, np.ndarray]] = []
@@ -69,26 +72,28 @@ class DatasetWriter:
         there already.
         """
         root, cameras = Path(root), list(cameras)
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise SmolkitError("SK410", f"no dataset yet in {root}", "a folder with files",
-                               "an earlier recording has the same name",
-                               "take another folder, or continue it with DatasetWriter.resume(root)")
         joints = list(joint_names)
         info = Info(fps=fps, robot_type=robot_type, features=_features(joints, cameras, features or {}))
         extra = {"format": 1, "units": dict(zip(joints, units, strict=True)), "time": "monotonic seconds",
                  "calibration": calibration, "notes": notes}
-        store = Store(root, info, extra, limits)
-        store.write_header()
-        return cls(store, choose_codec(codec), background)
+        codec, claim = choose_codec(codec), claim_new(root)
+        with claim.kept_if_fine():
+            store = Store(root, info, extra, limits)
+            store.write_header()
+        return cls(claim, store, codec, background)
 
     @classmethod
     def resume(cls, root: str | Path, *, codec: str | None = None, limits: Limits | None = None,
                background: bool = True) -> DatasetWriter:
         """Continues a dataset after its last saved episode; what a crash left half-written is removed."""
-        store = load_store(Path(root), limits)
-        found = [feature.extra.get("info", {}).get("video.codec") for feature in store.info.features.values()
-                 if feature.is_video]
-        return cls(store, choose_codec(codec or next(filter(None, found), None)), background)
+        if not (Path(root) / INFO_PATH).is_file():
+            raise missing(Path(root) / INFO_PATH)
+        claim = Claim(Path(root))                  # first: what another one is just writing is nobody's leftover
+        with claim.kept_if_fine():
+            store = load_store(Path(root), limits)
+            found = [feature.extra.get("info", {}).get("video.codec") for feature in store.info.features.values()
+                     if feature.is_video]
+            return cls(claim, store, choose_codec(codec or next(filter(None, found), None)), background)
 
     @property
     def root(self) -> Path:
@@ -163,8 +168,11 @@ class DatasetWriter:
 
     def finalize(self) -> Info:
         """Ends the recording; an episode that was not saved is dropped. Nothing else is left to write."""
-        self.discard_episode()
-        self._closed = True
+        try:
+            self.discard_episode()
+        finally:
+            self._closed = True
+            self._claim.release()
         return self.info
 
     def __enter__(self) -> DatasetWriter:

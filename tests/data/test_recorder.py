@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +75,70 @@ def test_an_episode_has_an_instruction_and_begins_once(tmp_path, task):
         with pytest.raises(SmolkitError, match="SK430"):
             one.begin(task)
         assert not one.recording
+
+
+def content_of(root) -> dict:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_second_recorder_of_a_folder_is_refused_and_touches_nothing(tmp_path):
+    """A cell that is run again while the old panel still holds an episode."""
+    with recorder(tmp_path / "set") as one:
+        show(one, 4)
+        one.save()
+        (tmp_path / "set/data/rows.staged").write_bytes(b"what the first one is just writing")
+        show(one, 3)
+        before = content_of(tmp_path / "set")
+        with pytest.raises(SmolkitError, match=f"SK417(.|\n)*recorded by process {os.getpid()}: this one"):
+            recorder(tmp_path / "set")
+        assert content_of(tmp_path / "set") == before
+        assert one.save() == 1
+        (tmp_path / "set/data/rows.staged").unlink()
+    with recorder(tmp_path / "set") as two:
+        assert two.episodes == 2
+    assert not list((tmp_path / "set").rglob("*.lock")), "a finished dataset holds LeRobot's files alone"
+
+
+def test_two_recorders_cannot_begin_one_new_dataset(tmp_path):
+    with recorder(tmp_path / "set"):
+        (tmp_path / "set/meta/info.json").rename(tmp_path / "away")          # the first one is not that far yet
+        with pytest.raises(SmolkitError, match="SK417"):
+            recorder(tmp_path / "set")
+        assert (tmp_path / "set/meta/smolkit.json").exists()
+
+
+RECORDS = """
+import sys, time
+from smolkit.data.recorder import Recorder
+with Recorder(sys.argv[1], task="wave"):
+    print("recording", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_folder_is_free_when_its_process_was_killed(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", RECORDS, str(tmp_path / "set")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "recording\n"
+        with pytest.raises(SmolkitError, match=f"SK417(.|\n)*by process {other.pid}\n"):
+            Recorder(tmp_path / "set", task="wave")
+    finally:
+        other.kill()
+        other.wait()
+    Recorder(tmp_path / "set", task="wave").close()
+
+
+def test_a_recorder_that_does_not_open_leaves_the_folder_free(tmp_path):
+    with pytest.raises(SmolkitError, match="SK402"):
+        recorder(_of_an_older_version(tmp_path / "old"))
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def _of_an_older_version(root):
+    recorder(root).close()
+    info = root / "meta/info.json"
+    info.write_text(info.read_text().replace("v3.0", "v2.1"))
+    return root
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
