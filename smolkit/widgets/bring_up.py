@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
 import ipywidgets as widgets
@@ -32,6 +32,9 @@ from smolkit.sim.scene import START_DEG
 from smolkit.widgets.arm_view import arm_svg
 from smolkit.widgets.panel import GREEN, RED, Panel, report_html, revived
 
+SEVERAL = "SK119", "SK140"                          # more than one servo on the wire
+START = 'Unplug all servos from the board, then press "begin".'
+ENDED = "The run has ended, nothing more is written."
 NO_PORT = "No serial port: is the board plugged in, with a cable that carries data?"
 
 
@@ -148,7 +151,9 @@ def _port_row(port: Port, found: bool) -> str:
 
 
 class SetupMotorsPanel(Panel):
-    """Ids for new servos, one at a time; nothing is written before "begin".
+    """Ids for new servos, one at a time; nothing is written before "begin", nor after "end".
+
+    An arm that is plugged together must keep its ids: each run begins with an empty wire, and two servos end it.
 
     plug: for emulated servos, which have no cables to plug: gets the ids of those that are in, as a tuple.
     """
@@ -160,18 +165,32 @@ class SetupMotorsPanel(Panel):
         super().__init__()
         self._wire, self._kind, self._ids, self._plug = bus, kind, tuple(ids), plug
         self.given: dict[int, str] = {}            # id -> what was written
-        self.begun, self.step = False, setup_motors.Step(self._ids[0], "begin", "Unplug all servos from the board, "
-                                                         'then press "begin".')
-        self._steps = iter(())
+        self.begun, self.step = False, self._told("begin", START)
+        self._steps: Iterator[setup_motors.Step] = iter(())
 
     def begin(self) -> None:
         """From now on, the servo that is plugged in gets its id."""
         if not self.begun:
-            self._continue()
+            self._steps = self._from_an_empty_wire()
             self.begun = True
 
-    def _continue(self) -> None:
-        self._steps = setup_motors.setup_motors(self._wire, self._kind, [i for i in self._ids if i not in self.given])
+    def end(self) -> None:
+        """Writes no more; servos that have their ids keep them, and "begin" goes on with the next one."""
+        if self.begun and not self.done:
+            self.begun, self.step = False, self._told("begin", f"{ENDED} {START}")
+
+    def _told(self, state: str, words: str) -> setup_motors.Step:
+        return setup_motors.Step(self._left[0], state, words)
+
+    @property
+    def _left(self) -> list[int]:
+        return [i for i in self._ids if i not in self.given]
+
+    def _from_an_empty_wire(self) -> Iterator[setup_motors.Step]:
+        """One servo alone may be the first of an arm whose chain broke, or one that has its id already."""
+        while (found := setup_motors.find_one(self._wire)) is not None:
+            yield self._told("unplug", f"first of all unplug servo {found.servo_id}: the wire must be empty once")
+        yield from setup_motors.setup_motors(self._wire, self._kind, self._left)
 
     @property
     def done(self) -> bool:
@@ -183,11 +202,15 @@ class SetupMotorsPanel(Panel):
         try:
             with revived(self._wire):
                 self.step = next(self._steps)
-        except Exception:
-            self._continue()                       # a generator that raised is at its end; those with ids keep them
-            raise
+        except Exception as error:
+            self._steps = self._from_an_empty_wire()           # a generator that raised is at its end
+            if getattr(error, "code", "") not in SEVERAL:
+                raise
+            self.step = self._told("refused", str(error))
         if self.step.state == "given":
             self.given[self.step.servo_id] = self.step.text
+        elif self.step.state == "refused" and self.step.text.startswith(SEVERAL):
+            self.begun, self.step = False, self._told("refused", f"{self.step.text}\n{ENDED} {START}")
 
     @property
     def alt(self) -> str:
@@ -199,12 +222,15 @@ class SetupMotorsPanel(Panel):
         self.begin_button = self.on_click(widgets.Button(
             description="begin", icon="play", tooltip="gives ids to the servos that are plugged in"), self.begin)
         self.begin_button.add_class("smolkit-begin")
+        self.end_button = self.on_click(widgets.Button(
+            description="end", icon="stop", tooltip="writes no more; servos that have their ids keep them"), self.end)
+        self.end_button.add_class("smolkit-end")
         self.plugs = {i: widgets.ToggleButton(description=f"plug in {joint_name(i)}",
                                               tooltip=f"connects the emulated servo of the {joint_name(i)}")
                       for i in self._ids} if self._plug else {}
         for toggle in self.plugs.values():
             toggle.observe(lambda _: self.attempt(self._plugged), "value")
-        return widgets.VBox([self._html, self.begin_button,
+        return widgets.VBox([self._html, widgets.HBox([self.begin_button, self.end_button]),
                              widgets.HBox(list(self.plugs.values()), layout=widgets.Layout(flex_flow="row wrap"))])
 
     def _plugged(self) -> None:
@@ -212,7 +238,7 @@ class SetupMotorsPanel(Panel):
 
     def paint(self) -> None:
         self._html.value = self.picture()
-        self.begin_button.disabled = self.begun
+        self.begin_button.disabled, self.end_button.disabled = self.begun, not self.begun or self.done
 
     def picture(self) -> str:
         now = self.step.servo_id if self.begun and not self.done else None

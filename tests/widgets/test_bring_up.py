@@ -147,31 +147,81 @@ def test_nothing_is_written_before_begin() -> None:
     assert box.ids() == [1] * 6 and not box.panel.given
 
 
-def test_two_servos_on_the_wire_are_refused_and_mended_by_pulling_one() -> None:
+def test_two_servos_on_the_wire_are_refused_and_end_the_run() -> None:
     box = Box()
     box.panel.begin_button.click()
     box.panel.refresh()
     box.panel.plugs[6].value = box.panel.plugs[5].value = True
     box.panel.refresh()
     assert "SK119" in box.panel._html.value and "smolkit-trouble" in box.panel._html.value
-    assert box.ids() == [1] * 6
     box.panel.plugs[5].value = False
     box.panel.refresh()
+    assert box.ids() == [1] * 6 and "has ended" in box.panel.text()
+    box.panel.begin_button.click()
+    box.panel.refresh()
+    assert box.ids() == [1] * 6 and box.panel.step.state == "unplug"
+    box.panel.plugs[6].value = False
+    box.panel.refresh()
+    box.panel.plugs[6].value = True
+    box.panel.refresh()
     assert box.ids() == [1, 1, 1, 1, 1, 6]
+
+
+@pytest.mark.parametrize("given", [0, 2])
+def test_an_arm_that_is_plugged_together_keeps_its_ids(given: int) -> None:
+    """Whoever begins by mistake, or leaves the panel begun: the chain breaks later, and one servo is alone."""
+    box = Box()
+    for servo_id in IDS:
+        box.servos.set_register(servo_id, ID, servo_id)
+    box.panel.begin_button.click()
+    for servo_id in (6, 5)[:given]:
+        box.panel.refresh()
+        box.plug((servo_id,))
+        box.panel.refresh()
+        box.plug(())
+    if given:
+        box.panel.refresh()
+    box.plug(IDS)
+    box.panel.refresh()
+    assert "SK140" in box.panel._html.value and "has ended" in box.panel._html.value
+    assert not box.panel.begin_button.disabled and box.panel.end_button.disabled
+    box.plug((1,))
+    for _ in range(3):
+        box.panel.refresh()
+    assert box.ids() == list(IDS)
+    box.panel.begin_button.click()                                         # and again, the chain broken by now
+    for _ in range(3):
+        box.panel.refresh()
+    assert box.ids() == list(IDS) and "unplug" in box.panel.text().lower() and len(box.panel.given) == given
+
+
+def test_a_run_can_be_ended() -> None:
+    box = Box()
+    assert box.panel.end_button.disabled
+    box.panel.begin_button.click()
+    box.panel.refresh()
+    box.panel.end_button.click()
+    assert box.panel.end_button.disabled and not box.panel.begin_button.disabled
+    box.plug((4,))
+    box.panel.refresh()
+    assert box.ids() == [1] * 6 and "has ended" in box.panel._html.value
 
 
 def test_a_usb_cable_pulled_in_the_middle_keeps_what_was_given() -> None:
     box = Box()
     panel = box.panel
     panel.begin_button.click()
+    panel.refresh()
     panel.plugs[6].value = True
     panel.refresh()
     assert panel.step.state == "given"
     with fault("usb_unplugged", box.servos):
         assert not panel.refresh() and "SK106" in panel._alarm.value
         assert not panel.refresh()                 # and again: it goes on trying
-    panel.plugs[6].value = False
     panel.refresh()                                # finds the port dead, and opens it anew
+    panel.refresh()
+    assert box.ids() == [1, 1, 1, 1, 1, 6] and panel.step.state == "unplug"    # the one plugged in has its id
+    panel.plugs[6].value = False
     assert panel.refresh() and not panel.trouble
     assert "will be 5 (wrist_roll)" in panel.text() and list(panel.given) == [6]
 
