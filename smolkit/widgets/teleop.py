@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from html import escape
@@ -37,11 +38,13 @@ from .stop import StopButton, outcome
 
 LIMITED_S = 1.0                                    # between two questions for the guard's share
 WAIT_S = 10.0                                      # a loop that was told to end does so within one step
+_newest: weakref.WeakKeyDictionary[Any, weakref.ref[TeleopPanel]] = weakref.WeakKeyDictionary()    # kit -> its panel
 
 
 class TeleopPanel(Panel):
     """Drives `kit` by one of `pilots`, name -> actor or panel, and records into `recorder`, if there is one.
 
+    A kit has one panel: making another, as a cell that is run again does, closes the one before.
     after: called when an episode was saved or discarded, to lay the next scene.
     """
 
@@ -53,6 +56,9 @@ class TeleopPanel(Panel):
         if isinstance(kit.clock, SteppedClock):
             raise SmolkitError("SK832", "a kit in wall time", "one whose time is stepped",
                                "nobody can drive an arm whose hours pass in seconds", "Kit.sim(..., wall_clock=True)")
+        if (earlier := _newest.get(kit, lambda: None)()) is not None:
+            earlier.close()
+        _newest[kit] = weakref.ref(self)
         self.kit, self.recorder, self.pace, self.after = kit, recorder, pace or Pace(), after
         self.pilots = {name: _with_panel(pilot) for name, pilot in pilots.items()}         # name -> (actor, panel)
         self.chosen = next(iter(self.pilots))
@@ -64,6 +70,7 @@ class TeleopPanel(Panel):
         self._moments, self._asked_s = deque(maxlen=20), -np.inf
         self._driver: threading.Thread | None = None
         self._pausing, self._keeping = threading.Event(), False
+        self.closed, self._beginning = False, threading.Lock()
 
     # --- what its buttons do ----------------------------------------------------------------------------
 
@@ -80,12 +87,14 @@ class TeleopPanel(Panel):
 
     def run(self) -> None:
         """The chosen pilot drives, until `pause`; switches torque on, but never after a stop."""
-        if self.driving or self.busy:
-            return
-        self._pausing.clear()
-        self._moments.clear()
-        self._driver = threading.Thread(target=self._drive, args=(self.pilots[self.chosen][0],), daemon=True)
-        self._driver.start()
+        with self._beginning:                      # a `close` comes before or after, never between
+            self._require_open()
+            if self.driving or self.busy:
+                return
+            self._pausing.clear()
+            self._moments.clear()
+            self._driver = threading.Thread(target=self._drive, args=(self.pilots[self.chosen][0],), daemon=True)
+            self._driver.start()
 
     def pause(self) -> None:
         """The arm stands, torque on; waits for the step under way."""
@@ -96,6 +105,7 @@ class TeleopPanel(Panel):
 
     def record(self, task: str | None = None) -> None:
         """Begins an episode, and drives."""
+        self._require_open()
         self.recorder.begin(task)
         self.cut_short, self._keeping = False, True
         self.run()
@@ -108,6 +118,11 @@ class TeleopPanel(Panel):
         """The episode is thrown away."""
         self._finish(self.recorder.discard)
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise SmolkitError("SK833", "the panel that drives the arm", "one that was closed",
+                               "another was made for the same kit: its cell was run again", "use the newest panel")
+
     # --- threads ----------------------------------------------------------------------------------------
 
     def _drive(self, actor: Actor) -> None:
@@ -115,14 +130,17 @@ class TeleopPanel(Panel):
         try:
             if not self.kit.arm.state.powered:
                 self.kit.arm.energize()
-            for step in run_episode(self.kit, actor, float("inf"), self.pace, self._pausing.is_set, by_hand=True):
+            wheel = Wheel(self.kit, self._require_open)
+            for step in run_episode(wheel, actor, float("inf"), self.pace, self._pausing.is_set, by_hand=True):
                 self._took(step)
         except Exception as caught:                # a stop, most often: the red line tells
-            error = caught
+            error = None if self.closed else caught
         if error is not None and self._keeping:
             self.cut_short = True
         self._keeping = False
         self.attempt(outcome, error)
+        if self.closed:                            # which left the stop button alive, as long as there was a driver
+            self.stop.close()
 
     def _took(self, step: Step) -> None:
         if self._keeping:
@@ -152,16 +170,23 @@ class TeleopPanel(Panel):
 
     def start(self) -> TeleopPanel:
         """Refreshes pictures and numbers from now on; nothing moves by it."""
+        if self.closed:
+            return self
         for panel in self._panels():
             panel.start()
         return super().start()
 
     def close(self) -> None:
-        """The arm stands, and nothing looks any more; kit and recorder stay open."""
+        """The arm stands, nothing drives it or looks any more, for good; kit and recorder stay open."""
+        with self._beginning:
+            self.closed = True
         self.pause()
         super().close()
         for panel in self._panels():
-            panel.close()
+            if panel is not self.stop or not self.driving:     # a driver that hangs closes it when it has ended
+                panel.close()
+        if self._view is not None:
+            self._enable()
 
     @property
     def alt(self) -> str:
@@ -189,6 +214,8 @@ class TeleopPanel(Panel):
         ]).add_class("smolkit-teleop")
 
     def sample(self) -> None:
+        if self.closed:
+            return
         if not self.driving:
             self.seen, self.goal_deg = self.kit.observe(), None
         panel = self.pilots[self.chosen][1]
@@ -200,7 +227,7 @@ class TeleopPanel(Panel):
     def paint(self) -> None:
         panel = self.pilots[self.chosen][1]
         self._wheel.children = () if panel is None else (panel.view(),)
-        self._names.value, self._names.disabled = self.chosen, self.driving or self.busy
+        self._names.value = self.chosen
         self._numbers.value = "<br>".join(escape(line) for line in self._lines())
         self._enable()
         if self.seen is not None:
@@ -209,10 +236,14 @@ class TeleopPanel(Panel):
             self.arm_view.show(self.seen.state_deg, self.goal_deg)
 
     def text(self) -> str:
+        if self.closed:
+            return self._lines()[0]
         pose = [] if self.seen is None else [describe(self.seen.state_deg)]
         return "\n".join([self.stop.text(), *self._lines(), *pose])
 
     def picture(self) -> str:
+        if self.closed:
+            return super().picture()
         if self.seen is None:
             return self.stop.picture()
         images = " ".join(img_html(image, f"what the {role} camera sees", 240)
@@ -232,11 +263,14 @@ class TeleopPanel(Panel):
               "record": not recording and not self.busy, "save": recording and not self.busy,
               "discard": recording and not self.busy}
         for what, button in self._buttons.items():
-            button.disabled = not on[what]
-        self._task.disabled = recording
+            button.disabled = self.closed or not on[what]
+        self._names.disabled = self.closed or self.driving or self.busy
+        self._task.disabled = self.closed or recording
         self._buttons["record"].button_style = "danger" if self._keeping else ""
 
     def _lines(self) -> list[str]:
+        if self.closed:
+            return ["closed: nothing moves by this panel any more"]
         moments, recorder = tuple(self._moments), self.recorder
         rate_hz = (len(moments) - 1) / (moments[-1] - moments[0]) if self.driving and len(moments) > 1 else 0.0
         drives = f"drives, {rate_hz:.1f} decisions a second" if self.driving else "paused"
@@ -253,6 +287,19 @@ class TeleopPanel(Panel):
 
     def _panels(self) -> list[Panel]:
         return [self.stop, *(panel for _, panel in self.pilots.values() if panel is not None)]
+
+
+class Wheel:
+    """`kit` as the loop sees it: asks `may` before each goal, since what drives may have lost its right to."""
+
+    def __init__(self, kit: Any, may: Callable[[], None]):
+        self._kit, self._may, self.clock = kit, may, kit.clock
+        self.observe, self.rest = kit.observe, kit.rest
+
+    def command(self, goal_deg: np.ndarray, seen: Observation | None = None) -> None:
+        """To the kit, unless `may` raises."""
+        self._may()
+        self._kit.command(goal_deg, seen)
 
 
 def _row(children: list[widgets.Widget]) -> widgets.HBox:

@@ -124,6 +124,66 @@ def test_one_pilot_at_a_time_and_both_fallbacks(kit: Kit, panel: TeleopPanel, wi
     assert "smolkit ticker" not in {thread.name for thread in threading.enumerate()}   # it was never shown
 
 
+def test_a_second_panel_of_a_kit_ends_the_first_ones_drive(kit: Kit, panel: TeleopPanel, within):
+    panel.start()
+    panel.run()
+    within(lambda: panel.steps > 1, 8, panel.text)
+    assert {"drive", "look"} <= threads(panel)
+    with TeleopPanel(kit, {"sliders": SliderPilot()}) as second:               # the cell was run again
+        assert panel.closed and not panel.driving and not threads(panel)
+        second.run()
+        within(lambda: second.steps > 1, 8, second.text)
+        before = opening(kit)
+        panel.pilots["sliders"][0].set(gripper=before + 30)                    # the old one's slider
+        panel._buttons["run"].click()
+        time.sleep(1)
+        assert not panel.driving and opening(kit) == pytest.approx(before, abs=2)
+
+
+def test_a_closed_panel_drives_and_records_nothing(kit: Kit, panel: TeleopPanel, recorder: Recorder):
+    panel.start()
+    panel.close()
+    assert all(button.disabled for button in panel._buttons.values()) and panel.stop.face.over
+    for moves in (panel.run, panel.record):
+        with pytest.raises(SmolkitError, match="SK833"):
+            moves()
+    panel._buttons["run"].click()
+    assert "SK833" in panel.trouble and not panel.driving and not recorder.recording
+    panel._repr_mimebundle_()                                              # shown again
+    assert not threads(panel) and "closed" in panel.text()
+    assert all(button.disabled for button in panel._buttons.values())
+
+
+def test_the_stop_of_a_closed_panel_works_while_its_driver_lives(kit: Kit, within, monkeypatch):
+    """A driver that hangs in its pilot: it may command nothing afterwards, and its button stops until it ended."""
+    inside, over = threading.Event(), threading.Event()
+
+    def hangs(seen: Observation) -> Decision:
+        inside.set()
+        over.wait(20)
+        return Decision(seen.state_deg + 5)
+
+    monkeypatch.setattr("smolkit.widgets.teleop.WAIT_S", 0.2)
+    panel = TeleopPanel(kit, {"hangs": hangs})
+    panel.view()
+    panel.run()
+    assert inside.wait(10)
+    panel.close()
+    before = opening(kit)
+    assert panel.driving and not panel.stop.face.over
+    panel.stop.press()
+    assert kit.arm.state is State.HOLD
+    over.set()
+    within(lambda: panel.stop.face.over, 5, panel.text)
+    assert not panel.driving and opening(kit) == pytest.approx(before, abs=1)
+
+
+def threads(panel: TeleopPanel) -> set[str]:
+    """What of a panel still runs."""
+    tickers = [part._ticker for part in (panel, *panel._panels()) if part._ticker is not None]
+    return {"look" for ticker in tickers if ticker._thread.is_alive()} | ({"drive"} if panel.driving else set())
+
+
 def test_stepped_time_is_refused():
     with Kit.sim("reach", seed=1) as kit, pytest.raises(SmolkitError, match="SK832"):
         TeleopPanel(kit, {"sliders": SliderPilot()})
