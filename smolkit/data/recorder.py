@@ -59,6 +59,10 @@ class Recorder:
         return self._recording
 
     @property
+    def closed(self) -> bool:
+        return self._writer.closed
+
+    @property
     def frames(self) -> int:
         """Of the running episode."""
         return self._writer.pending_frames

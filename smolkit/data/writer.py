@@ -109,6 +109,10 @@ class DatasetWriter:
         return self._store.info.total_episodes
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def pending_frames(self) -> int:
         """How many frames the running episode holds."""
         return len(self._rows)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Desk:
 
     def __init__(self) -> None:
         self._scene, self.kit = teleop_hunt.SCENE, self._open()
+        self._said: str | None = None              # the reason of the lesson's own stop
+        self._recorders: dict[str, Recorder] = {}
 
     def _open(self) -> Kit:
         return Kit.sim("tour", teleop_hunt.SCENE, image_px=IMAGE_PX, wall_clock=True)
@@ -77,8 +80,26 @@ class Desk:
 
     def stop(self, reason: str) -> None:
         """Stops the arm in every lane, whoever may move it; again, it goes on standing."""
-        self.arm.hold(reason, lets_go=False)
+        others = self._others_stop()               # its reason stays: `rearm` must not take it for ours
+        self.arm.hold(others or reason, lets_go=False)
+        self._said = reason
         print(f"stopped; now {self.arm.state.upper()}")
+
+    def rearm(self) -> None:
+        """Undoes the lesson's own stop, and nobody else's: cells run on by themselves, a person has looked."""
+        self.tell(self._rearm)
+
+    def _rearm(self) -> None:
+        if found := self._others_stop():
+            raise SmolkitError("SK824", "no stop but the lesson's own", found, "somebody else stopped the arm",
+                               'look at it; when the cause is gone press "arm again" in section 2')
+        self.arm.energize(rearm=True)
+
+    def _others_stop(self) -> str:
+        """What stopped the arm, where that was not this lesson; "" where nothing else did."""
+        why = self.arm.why
+        found = why.partition("found ")[2].partition(";")[0]
+        return "" if found == self._said else found or why
 
     def nudge(self, by_deg: float = 5.0) -> None:
         """Turns the shoulder by a few degrees, 30 goals in a second."""
@@ -111,9 +132,18 @@ class Desk:
         self.kit.bench.reset(self._scene)
 
     def recorder(self, name: str, task: str) -> Recorder:
-        """Records into a folder of this lesson's outputs; what lies there is continued."""
-        return Recorder(self.folder(name), fps=PACE.policy_hz, task=task, calibration=self.calibration,
-                        cameras=[camera.role for camera in self.kit.cameras.values()], notes={"lesson": LESSON})
+        """Records into a folder of this lesson's outputs; what lies there is continued, and so is an open one."""
+        before = self._recorders.get(name)
+        if before is None or before.closed:        # else a cell was run again: the episode that waits must not go
+            before = self._recorders[name] = self._new_recorder(name, task)
+        return before
+
+    def _new_recorder(self, name: str, task: str) -> Recorder:
+        return self._recorder_of(self.kit, self.calibration, name, task)
+
+    def _recorder_of(self, kit: Kit, calibration: Calibration, name: str, task: str) -> Recorder:
+        return Recorder(self.folder(name), fps=PACE.policy_hz, task=task, calibration=calibration,
+                        cameras=[camera.role for camera in kit.cameras.values()], notes={"lesson": LESSON})
 
     def folder(self, name: str) -> Path:
         """Where a dataset of this lesson lies; those of the sim lane and the desk never mix."""
@@ -197,28 +227,47 @@ class RealDesk(Desk):
         super().__init__()
 
     def _open(self) -> Kit:
-        return Kit.open(self._kit_file)
+        kit = Kit.open(self._kit_file)
+        kit.arm = _AskedArm(kit.arm, lambda: self._may_move)
+        return kit
 
     @property
     def calibration(self) -> Calibration:
         return self.kit.arm.calibration
 
-    def tell(self, what: Callable[[], object]) -> None:
-        if self._may_move:
-            return super().tell(what)
-        return print("not done: set MAY_MOVE = True in the first cell when you stand beside your arm, one hand at "
-                     "the power switch")
-
     def next_scene(self) -> None:
         """Yours: move the cube."""
 
-    def recorder(self, name: str, task: str) -> Recorder:
+    def _new_recorder(self, name: str, task: str) -> Recorder:
         """What the emulated demonstrator shows has the bench's calibration and pictures; `mine` has yours."""
         if name == "mine":
-            return super().recorder(name, task)
+            return super()._new_recorder(name, task)
         with Kit.sim("tour", image_px=IMAGE_PX) as bench:
-            return Recorder(self.folder(name), fps=PACE.policy_hz, task=task, calibration=bench.arm.calibration,
-                            cameras=[camera.role for camera in bench.cameras.values()], notes={"lesson": LESSON})
+            return self._recorder_of(bench, bench.arm.calibration, name, task)
+
+
+class _AskedArm:
+    """An arm that asks before it moves, whoever wants it: cells, a panel's buttons. All else goes through, a stop too."""
+
+    def __init__(self, arm: GuardedArm | Supervisor, may_move: Callable[[], bool]):
+        self._arm, self._may_move = arm, may_move
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._arm, name)
+
+    def energize(self, rearm: bool = False) -> None:
+        self._ask()
+        self._arm.energize(rearm)
+
+    def command(self, goal_deg: np.ndarray, **seen: Any) -> np.ndarray:
+        self._ask()
+        return self._arm.command(goal_deg, **seen)
+
+    def _ask(self) -> None:
+        if not self._may_move():
+            raise SmolkitError("SK825", "MAY_MOVE = True in the first cell before your arm moves", "MAY_MOVE = False",
+                               "nobody has said that a hand is at the power switch",
+                               "stand beside your arm, set it, run the notebook from the top")
 
 
 def open_desk(lane: str, kit_file: Path | str = "kit.toml", may_move: bool = False) -> Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -20,6 +21,7 @@ from smolkit.safety.states import State
 from smolkit.sim.plant import Plant
 from smolkit.teleop.loop import Decision, run_episode
 from smolkit.widgets.teleop import TeleopPanel
+from tests.paths import REPO
 
 SHIPPED = dataset("teleop_recording")
 
@@ -96,12 +98,61 @@ def test_the_guard_can_be_tried_in_every_lane(lane, capsys):
         desk.tell(desk.nudge)
         for _ in range(2):                                     # a cell that is run again must not drop the arm
             desk.stop("somebody came near")
-        for what in (desk.nudge, desk.arm.energize, lambda: desk.arm.energize(rearm=True)):
+        for what in (desk.nudge, desk.arm.energize):
             desk.tell(what)
+        desk.rearm()                                           # it was the lesson's own stop
     said = capsys.readouterr().out
     assert [line for line in said.splitlines() if line.startswith(("done", "stopped", "SK"))] == [
         "done; now ARMED", "done; now RUNNING", *["stopped; now HOLD"] * 2, *["SK310 expected no stop"] * 2,
         "done; now ARMED"]
+
+
+@pytest.mark.parametrize("pressed_before", ["lesson's stop", "re-arming"])
+def test_run_all_does_not_undo_the_stop_of_a_person(capsys, pressed_before):
+    """Sections 1 and 2 as Run All does them, while somebody presses stop."""
+    with RecordedDesk() as desk:
+        def moves():
+            desk.tell(desk.arm.energize)
+            desk.tell(desk.nudge)
+
+        def stops():
+            desk.stop("somebody came near")
+
+        def goes_on():
+            desk.rearm()
+            desk.tell(desk.nudge)
+        for cell in (moves, stops, stops, goes_on):
+            if cell is {"lesson's stop": stops, "re-arming": goes_on}[pressed_before]:
+                desk.arm.hold("a hand is in the way", lets_go=False)
+            cell()
+        said = capsys.readouterr().out
+        assert desk.arm.state is State.HOLD and "found a hand is in the way" in desk.arm.why
+        assert said.count("done;") == 2 and "SK824" in said and 'press "arm again"' in said
+        desk.arm.energize(rearm=True)                          # the button that a person presses
+        stops()
+        goes_on()
+        assert desk.arm.state is State.RUNNING
+
+
+def test_no_cell_of_a_lesson_rearms_without_asking_who_stopped():
+    """`desk.rearm` looks first."""
+    for path in (REPO / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert not [cell["id"] for cell in cells if cell["cell_type"] == "code" and "rearm=" in "".join(cell["source"])]
+
+
+def test_a_recorder_cell_that_is_run_again_goes_on_with_the_open_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMOLKIT_OUTPUTS", str(tmp_path))
+    with RecordedDesk() as desk:
+        steps, mine = desk.demonstrate(0)[:5], desk.recorder("mine", "wave")
+        mine.begin()
+        for step in steps:
+            mine.add(step)
+        again = desk.recorder("mine", "wave")
+        assert again.frames == 5 and again.save() == 0, "what waited in the old panel is still there"
+        mine.close()
+        with desk.recorder("mine", "wave") as later:
+            assert later.episodes == 1
 
 
 @pytest.mark.parametrize("may_move", [False, True])
@@ -117,6 +168,10 @@ def test_a_real_arm_moves_only_when_its_owner_says_so(tmp_path, monkeypatch, cap
             assert plant.truth()["torque_on"] == [may_move] * 6
             said = capsys.readouterr().out
             assert ("done; now ARMED" in said) is may_move and ("MAY_MOVE" in said) is not may_move
+            with TeleopPanel(desk.kit, desk.pilots()) as panel:
+                panel.run()
+                wait_until(lambda: desk.arm.state is State.RUNNING if may_move else "MAY_MOVE" in str(panel.trouble))
+            assert plant.truth()["torque_on"] == [may_move] * 6, "neither does a button of the panel"
             desk.stop("stops are never refused")
             assert f"now {'HOLD' if may_move else 'IDLE'}" in capsys.readouterr().out
             with desk.recorder("lesson", "put it there") as recorder:
