@@ -247,7 +247,7 @@ class RealDesk(Desk):
 
 
 class _AskedArm:
-    """An arm that asks before it moves, whoever wants it: cells, a panel's buttons. All else goes through, a stop too."""
+    """An arm that asks before it moves, whoever wants it: cells, a panel's buttons. Stops go through."""
 
     def __init__(self, arm: GuardedArm | Supervisor, may_move: Callable[[], bool]):
         self._arm, self._may_move = arm, may_move
