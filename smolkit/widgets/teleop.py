@@ -123,6 +123,13 @@ class TeleopPanel(Panel):
             raise SmolkitError("SK833", "the panel that drives the arm", "one that was closed",
                                "another was made for the same kit: its cell was run again", "use the newest panel")
 
+    def _require_right(self, turn: int) -> None:
+        """To move an arm that was armed at `turn`: who armed it again after a stop did not ask for this drive."""
+        self._require_open()
+        if self.kit.arm.turn != turn:
+            raise SmolkitError("SK834", "an arm that nobody stopped during the drive", "one that was armed anew",
+                               "it was stopped, and then armed again", "look at the arm, then press drive")
+
     # --- threads ----------------------------------------------------------------------------------------
 
     def _drive(self, actor: Actor) -> None:
@@ -130,7 +137,8 @@ class TeleopPanel(Panel):
         try:
             if not self.kit.arm.state.powered:
                 self.kit.arm.energize()
-            wheel = Wheel(self.kit, self._require_open)
+            turn = self.kit.arm.turn
+            wheel = Wheel(self.kit, lambda: self._require_right(turn))
             for step in run_episode(wheel, actor, float("inf"), self.pace, self._pausing.is_set, by_hand=True):
                 self._took(step)
         except Exception as caught:                # a stop, most often: the red line tells

@@ -178,6 +178,42 @@ def test_the_stop_of_a_closed_panel_works_while_its_driver_lives(kit: Kit, withi
     assert not panel.driving and opening(kit) == pytest.approx(before, abs=1)
 
 
+@pytest.mark.parametrize("who", ["panel", "line"])
+def test_arm_again_does_not_drive_on(kit: Kit, recorder: Recorder, within, who: str):
+    """The driver waits for a slow picture, or a slow decision, while somebody stops the arm and arms it again."""
+    slow, inside, over = threading.Event(), threading.Event(), threading.Event()
+
+    def actor(seen: Observation) -> Decision:
+        if slow.is_set():
+            inside.set()
+            over.wait(20)
+        return Decision(seen.state_deg + np.array([0, 0, 0, 0, 0, 5.0]))
+
+    with TeleopPanel(kit, {"script": actor}, recorder) as panel, kit.arm.watcher() as line:
+        panel.view()
+        panel.record()
+        within(lambda: panel.steps > 1, 8, panel.text)
+        slow.set()
+        assert inside.wait(5)
+        if who == "panel":
+            panel.stop.press()
+            panel.stop.arm_again()
+        else:
+            line.hold("smolkit stop", lets_go=False)
+            kit.arm.energize(rearm=True)
+        before = opening(kit)
+        over.set()
+        within(lambda: not panel.driving, 3, panel.text)
+        within(lambda: "SK834" in panel.trouble, 2, lambda: panel.trouble)
+        assert panel.cut_short and kit.arm.state is State.ARMED and opening(kit) == pytest.approx(before, abs=1)
+        slow.clear()
+        steps = panel.steps
+        panel.run()                                                        # by somebody's hand it goes on
+        within(lambda: panel.steps > steps + 2, 8, panel.text)
+        panel.discard()
+        within(lambda: not panel.busy, 5)
+
+
 def threads(panel: TeleopPanel) -> set[str]:
     """What of a panel still runs."""
     tickers = [part._ticker for part in (panel, *panel._panels()) if part._ticker is not None]
