@@ -56,6 +56,7 @@ function render({ model, el }) {
     const now = performance.now();
     const lost = unheard ? now - unheard.since > UNHEARD_MS : now - news > QUIET_MS;
     const over = model.get("over");
+    const mayHold = model.get("state") === "lost";        // also said of a closed arm: it may hold, and fall, any time
     const word = model.get("lets_go") ? "LET GO" : "STOP";
     stop.innerHTML = "";
     make("b", "word", stop, word);
@@ -65,8 +66,8 @@ function render({ model, el }) {
     stop.disabled = over;
     silent.hidden = !lost || over;
     box.dataset.state = lost && !over ? "unknown" : model.get("state");
-    state.textContent = over ? "closed" : lost ? "not known" : unheard ? "asking the arm to stop …" : model.get("words");
-    why.textContent = lost ? "" : model.get("why");
+    state.textContent = over ? (mayHold ? model.get("words") : "closed") : lost ? "not known" : unheard ? "asking the arm to stop …" : model.get("words");
+    why.textContent = (over ? !mayHold : lost) ? "" : model.get("why");
     rearm.hidden = !model.get("rearms") || lost || over || !sure.hidden;
     if (!model.get("rearms") || lost || over) sure.hidden = true;
   };

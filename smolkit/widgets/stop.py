@@ -37,6 +37,7 @@ from .panel import AMBER, GREEN, RED, Panel
 
 COMM = "smolkit.stop"
 ASKED = "SK310"                                    # the stop that a person asked for: only after it one may let go
+HOLDS = "SK135"                                    # a release that not every servo confirmed
 WORDS = {State.IDLE: "limp: torque is off", State.ARMED: "standing, ready to move", State.RUNNING: "moving",
          State.HOLD: "stopped, it stands: torque on, goals refused", State.PARKING: "on its way to the rest pose",
          State.OFF: "let go after a stop: torque is off", State.LOST: "nobody answers: pull the power"}
@@ -44,6 +45,7 @@ COLOURS = {State.ARMED: GREEN, State.RUNNING: GREEN, State.HOLD: AMBER, State.PA
 STILL = ("flex: none; width: 132px; height: 92px; border-radius: 14px; border: 3px dashed #8f1d14; color: #c62f22; "
          "font-size: 25px; display: flex; flex-direction: column; align-items: center; justify-content: center; "
          "text-align: center")
+NOT_OFF = "told to let go, but some servos may still hold: pull the power"
 GONE = "SK814 the guardian has ended without being told to; the arm may hold its last goal: pull the power"
 _numbers, _buttons = itertools.count(1), weakref.WeakValueDictionary()
 
@@ -102,6 +104,11 @@ class StopButton(Panel):
         """Does the next press on the button let go?"""
         return self.state is State.HOLD and self.why.startswith(ASKED)
 
+    @property
+    def words(self) -> str:
+        """What the arm does, as it is told on the page."""
+        return NOT_OFF if self.why.startswith(HOLDS) else WORDS[self.state]
+
     def build(self) -> Face:
         return self.face
 
@@ -117,18 +124,18 @@ class StopButton(Panel):
     def paint(self) -> None:
         face = self.face
         with face.hold_sync():
-            face.state, face.words, face.why = str(self.state), WORDS[self.state], self._short()
+            face.state, face.words, face.why = str(self.state), self.words, self._short()
             face.lets_go, face.rearms = self.lets_go, bool(self.why) and self.state in (State.HOLD, State.OFF)
             face.beat += 1
 
     def text(self) -> str:
-        return "\n".join(filter(None, (WORDS[self.state], self._short())))
+        return "\n".join(filter(None, (self.words, self._short())))
 
     def picture(self) -> str:
         colour = COLOURS.get(self.state, "#8a8a8a")
         return (f'<div role="img" aria-label="{escape(self.alt)}" style="display: flex; gap: 16px">'
                 f'<div style="{STILL}">STOP<div style="font-size: 11px">a picture: press it in a live page</div></div>'
-                f'<div><b style="color: {colour}">●</b> <b>{escape(WORDS[self.state])}</b><br>'
+                f'<div><b style="color: {colour}">●</b> <b>{escape(self.words)}</b><br>'
                 f"{escape(self._short())}</div></div>")
 
     def close(self) -> None:
@@ -139,6 +146,8 @@ class StopButton(Panel):
 
     def _short(self) -> str:
         """Why it stopped, without what was expected: that there be no stop."""
+        if self.why.startswith(HOLDS):
+            return self.why.partition("; pull the power")[0]
         code, _, rest = self.why.partition(" ")
         return f"{code} {rest.partition('found ')[2] or rest}" if rest else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
+from smolkit.safety.faults import fault
 from smolkit.safety.states import State
 from smolkit.widgets.stop import StopButton
 
@@ -193,6 +195,22 @@ def test_a_supervisor_in_this_process_too():
         assert kit.arm.state is State.ARMED
 
 
+def test_torque_is_off_is_said_of_a_confirmed_release_only():
+    with Kit.sim("reach", seed=1) as kit, StopButton(kit.arm) as button:
+        kit.arm.energize()
+        button.press()
+        button.view()
+        with fault("chain_break", kit.bench.bus, at=4):                    # a plug slips, and then somebody lets go
+            button.press(lets_go=True)
+            for told in (button.text(), button.picture(), f"{button.face.words} {button.face.why}"):
+                assert "torque is off" not in told and "limp" not in told and "nobody answers" not in told
+                assert "SK135" in told and "wrist_roll" in told and "pull the power" in told
+            assert button.face.state == "lost" and not button.face.lets_go and not button.face.rearms
+        kit.clock.sleep_until(kit.clock.now_s() + 1.5)                     # it is told again every second
+        button.refresh()
+        assert "torque is off" in button.text() and "SK135" not in button.text() and button.face.state == "off"
+
+
 def test_it_tells_a_closed_kit_from_a_dead_guardian(within):
     import os
     import signal
@@ -208,4 +226,9 @@ def test_it_tells_a_closed_kit_from_a_dead_guardian(within):
             assert button.state is (State.IDLE if ends == "close" else State.LOST)
             assert ("pull the power" in button.text()) == (ends == "kill")
             assert button.face.over == (ends == "close")
-            kit.arm._ended.set()                                           # nothing is left to close
+            with contextlib.suppress(SmolkitError):                        # there is nobody left to say goodbye to
+                kit.arm.close()
+            button.refresh()
+            button.close()
+            assert button.face.over and button.state is (State.IDLE if ends == "close" else State.LOST)
+            assert ("pull the power" in button.face.words) == ("SK814" in button.face.why) == (ends == "kill")
