@@ -26,11 +26,12 @@ from smolkit.report import SmolkitError
 from smolkit.safety.envelope import calibrated_range
 from smolkit.teleop.keys import KeyPilot, key_table
 from smolkit.teleop.leader import LeaderActor, LeaderArm
-from smolkit.teleop.loop import Actor, Decision, Pace, run_episode
+from smolkit.teleop.loop import Actor, Decision, Pace, Step, run_episode
 from smolkit.teleop.terminal import HeldKeys, terminal
 
 CLUTCH, AGAIN, END = "KeyC", "n", "x"
-WAIT_S = 0.05
+KEEP, DROP = set("\n\r"), set("\x7f\b")           # ENTER, BACKSPACE
+WAIT_S, ASK_S = 0.05, 30.0
 KitFile = Annotated[Path | None, typer.Argument(help="a kit file; none: a simulated bench")]
 LeaderPort = Annotated[str | None, typer.Option(help="a leader arm's port; none: the keys")]
 LeaderFile = Annotated[Path | None, typer.Option(help="the leader's calibration file")]
@@ -83,30 +84,105 @@ class Typed(Protocol):
     def read(self) -> str: ...
 
 
+class Takes:
+    """The episodes of a person who types: ENTER begins one and keeps it, BACKSPACE throws it away.
+
+    None is lost in silence: what could not be saved waits, and grows no further.
+    """
+
+    def __init__(self, recorder: Recorder | None, say: Callable[[str], None]):
+        self._recorder, self._say = recorder, say
+        self.wanted = self._growing = False        # to be saved; between `begin` and that wish
+
+    @property
+    def frames(self) -> int:
+        """Of an episode that is neither kept nor thrown away."""
+        return self._recorder.frames if self._recorder is not None else 0
+
+    def hear(self, text: str, begins: bool = True) -> None:
+        """Does what was typed; saving is left to `keep`."""
+        if self._recorder is None:
+            return
+        if KEEP & set(text):
+            self.wanted = self._recorder.recording
+            if begins and not self.wanted:
+                self._recorder.begin()
+                self._growing = True
+                self._say(f"recording episode {self._recorder.episodes}: {self._recorder.task}")
+        elif DROP & set(text) and self._recorder.recording:
+            self.drop()
+
+    def add(self, step: Step) -> None:
+        """A step of the loop, if an episode grows."""
+        if self._growing:
+            self._recorder.add(step)
+
+    def keep(self) -> None:
+        """Saves if that is wanted; between two runs of the loop, since it takes longer than the guard waits."""
+        if not self.wanted:
+            return
+        self.wanted = self._growing = False
+        try:
+            self._say(f"kept as episode {self._recorder.save()}")
+        except SmolkitError as error:
+            self._say(f"{error}\n{self.frames} frames wait: ENTER tries again, BACKSPACE throws them away")
+
+    def spoil(self) -> None:
+        """The arm was stopped: what grows is no demonstration; what was over before is one."""
+        self.keep()
+        if self._growing:
+            self.drop()
+
+    def drop(self) -> None:
+        """Throws it away."""
+        self.wanted = self._growing = False
+        self._say(f"thrown away: {self._recorder.discard()} frames")
+
+
 class Leading:
     """A person at a terminal leads an arm: letters move, the space bar stops, ENTER records, X ends."""
 
     def __init__(self, kit: Kit, pilot: Actor, keys: HeldKeys, typed: Typed, recorder: Recorder | None = None,
                  say: Callable[[str], None] = typer.echo):
         self._kit, self._pilot, self._keys, self._typed = kit, pilot, keys, typed
-        self._recorder, self._say = recorder, say
-        self._over = self._save = self._again = False
+        self._takes, self._say = Takes(recorder, say), say
+        self._over = self._again = False
         self._status = ""
 
     def run(self, seconds: float, hz: int = 10) -> None:
-        """Until somebody ends it, or the time is over."""
+        """Until somebody ends it, or the time is over; then it asks about the episode that is left."""
+        try:
+            self._lead(seconds, hz)
+            self._ask()
+        finally:
+            if self._takes.frames:                 # Ctrl-C
+                self._takes.drop()
+
+    def _lead(self, seconds: float, hz: int) -> None:
         clock, pace = self._kit.clock, Pace(hz, max(30, hz))
         end_s = clock.now_s() + seconds
         while not self._over and clock.now_s() < end_s:
             try:
                 self._energize()
                 for step in run_episode(self._kit, self._decide, end_s - clock.now_s(), pace,
-                                        finished=lambda: self._over or self._save, by_hand=True):
-                    if self._recorder is not None:
-                        self._recorder.add(step)
+                                        finished=lambda: self._over or self._takes.wanted, by_hand=True):
+                    self._takes.add(step)
             except SmolkitError as error:
                 self._stopped(error)
-            self._keep()
+            self._takes.keep()
+
+    def _ask(self) -> None:
+        """Silence keeps an episode; where it cannot be saved it waits for a person."""
+        clock, takes = self._kit.clock, self._takes
+        end_s = clock.now_s() + ASK_S
+        if takes.frames:
+            self._say(f"{takes.frames} frames are neither kept nor thrown away. ENTER: keep them. BACKSPACE: throw "
+                      f"them away. In {ASK_S:g} s they are kept")
+        while takes.frames:
+            takes.hear(self._heard(), begins=False)
+            if clock.now_s() > end_s:
+                takes.wanted, end_s = True, float("inf")
+            takes.keep()
 
     def _decide(self, seen: Observation) -> Decision:
         self._obey(self._typed.read())
@@ -121,28 +197,10 @@ class Leading:
     def _obey(self, text: str) -> None:
         """Stops first; what else was typed together with a stop is for another time."""
         if " " in text:
-            return self._kit.arm.hold("the space bar", lets_go=False)      # it repeats while it is held
+            return self._stop()
         self._keys.typed(text)
         self._over |= END in text.lower()
-        if self._recorder is None:
-            return None
-        if "\n" in text or "\r" in text:
-            self._begin_or_save()
-        elif ("\x7f" in text or "\b" in text) and self._recorder.recording:
-            self._say(f"thrown away: {self._recorder.discard()} frames")
-        return None
-
-    def _begin_or_save(self) -> None:
-        if self._recorder.recording:
-            self._save = True              # between two runs of the loop: it takes longer than the guard waits
-        else:
-            self._recorder.begin()
-            self._say(f"recording episode {self._recorder.episodes}: {self._recorder.task}")
-
-    def _keep(self) -> None:
-        if self._save:
-            self._say(f"kept as episode {self._recorder.save()}")
-        self._save = False
+        return self._takes.hear(text, begins=not self._over)
 
     def _energize(self) -> None:
         if self._again or not self._kit.arm.state.powered:
@@ -152,15 +210,28 @@ class Leading:
     def _stopped(self, error: SmolkitError) -> None:
         """Says why, drops the episode, and waits until a person lets it go on or ends."""
         self._say(str(error))
-        if self._recorder is not None and self._recorder.recording:
-            self._say(f"thrown away: {self._recorder.discard()} frames")
-        self._say(f"{AGAIN.upper()}: go on, when the cause is gone. {END.upper()}: end.")
-        while not self._over:
-            text = self._typed.read().lower()
+        self._takes.spoil()
+        self._say(f"{AGAIN.upper()}: go on, when the cause is gone. {END.upper()}: end. SPACE stops it when it parks.")
+        while not (self._over or self._again):
+            text = self._heard().lower()
             self._over, self._again = END in text, AGAIN in text
-            if self._again:
-                return
-            self._kit.clock.sleep_until(self._kit.clock.now_s() + WAIT_S)
+            self._takes.hear(text, begins=False)
+            self._takes.keep()
+
+    def _heard(self) -> str:
+        """What was typed while nobody leads: the arm may move all the same, so a stop comes first here, too."""
+        self._kit.clock.sleep_until(self._kit.clock.now_s() + WAIT_S)
+        text = self._typed.read()
+        if " " not in text:
+            return text
+        try:
+            self._stop()
+        except SmolkitError as error:                  # the guardian is gone, say: the arm's power is the last switch
+            self._say(str(error))
+        return ""
+
+    def _stop(self) -> None:
+        self._kit.arm.hold("the space bar", lets_go=False)                 # it repeats while it is held
 
 
 def _pilot(stack: ExitStack, kit: Kit, keys: HeldKeys, port: str | None, calibration: Path | None) -> Actor:

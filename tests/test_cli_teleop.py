@@ -26,7 +26,7 @@ from smolkit.teleop.terminal import HeldKeys
 
 
 class Typist:
-    """Types what a script says, `{moment_s: text}` on the kit's clock."""
+    """Types what a script says, or does it: `{moment_s: text or call}` on the kit's clock."""
 
     def __init__(self, clock, script):
         self.clock, self.script, self.begin_s = clock, sorted(script.items()), clock.now_s()
@@ -34,7 +34,7 @@ class Typist:
     def read(self) -> str:
         due = [text for moment_s, text in self.script if moment_s <= self.clock.now_s() - self.begin_s + 1e-6]
         self.script = self.script[len(due):]
-        return "".join(due)
+        return "".join(text if isinstance(text, str) else text() or "" for text in due)
 
 
 def held(letter, begin_s, end_s):
@@ -66,6 +66,22 @@ def test_the_space_bar_stops_and_only_n_goes_on():
     assert moved_deg[0] > 20 and state is State.ARMED
 
 
+def test_the_space_bar_stops_an_arm_that_parks_by_itself():
+    """After a minute of standing stopped the arm goes home on its own; a hand may be in its way."""
+    said, states = [], []
+    with Kit.sim("tour", 1, image_px=32) as kit:
+        class Person:
+            def read(self):
+                states.append(kit.arm.state)
+                if State.RUNNING in states and State.HOLD not in states:
+                    return " "                                 # a first stop
+                if kit.arm.state is State.PARKING:
+                    return "n "                                # a stop comes first, whatever was typed with it
+                return "x" if State.PARKING in states[:-20] else ""
+        Leading(kit, KeyPilot(mode="joint"), HeldKeys(kit.clock), Person(), None, said.append).run(400)
+        assert kit.arm.state is State.HOLD and states.count(State.PARKING) == 1, states[-30:]
+
+
 def test_episodes_are_kept_and_thrown_away(tmp_path):
     def recorder(kit):
         return Recorder(tmp_path / "set", task="turn to the left", cameras=[c.role for c in kit.cameras.values()])
@@ -75,6 +91,61 @@ def test_episodes_are_kept_and_thrown_away(tmp_path):
     assert [episode.length for episode in dataset.episodes] == [12], said       # 1.5 to 2.6 s, both ends
     assert np.ptp(dataset.episode(0)["action"][:, 0]) > 10 and dataset.tasks == ("turn to the left",)
     assert said.count("thrown away") == 2, "one by a person, one because the arm was stopped"
+
+
+def lead_and_record(root, script, seconds=60.0, full_until_s=0.0):
+    """(lengths of the episodes that are on the disk, what was said); until then the disk takes nothing."""
+    def recorder(kit):
+        return Recorder(root, task="turn to the left", cameras=[camera.role for camera in kit.cameras.values()])
+    if full_until_s:
+        script = script | {0.5: (root / "data").touch, full_until_s: (root / "data").unlink}      # no folder: SK407
+    _, said, _ = lead(script, seconds, recorder)
+    return [episode.length for episode in (Dataset(root).episodes if "kept as" in said else ())], said
+
+
+def test_a_full_disk_is_said_and_enter_tries_again(tmp_path):
+    script = {1.5: "\n", 2.6: "\n", 3.6: "\n", 4.5: "\n", 5.6: "\n", 7.0: "x"}
+    kept, said = lead_and_record(tmp_path / "set", script, full_until_s=3.1)
+    assert kept == [12, 12], said                              # what came while it waited belongs to neither
+    assert "SK407" in said and "12 frames wait: ENTER tries again" in said and "thrown away" not in said
+
+
+def test_a_stop_does_not_drop_what_waits_for_the_disk(tmp_path):
+    kept, said = lead_and_record(tmp_path / "set", {1.5: "\n", 2.6: "\n", 3.6: " ", 4.5: "\n", 5.6: "x"},
+                                 full_until_s=4.0)
+    assert kept == [12] and "SK310" in said, said
+    kept, said = lead_and_record(tmp_path / "other", {1.5: "\n", 2.6: "\n", 3.6: "\x7f", 4.5: "x"},
+                                 full_until_s=4.0)
+    assert kept == [] and "thrown away: 12 frames" in said
+
+
+@pytest.mark.parametrize("answer, keeps", [({3.0: "\n"}, True), ({3.0: "\x7f"}, False), ({}, True)])
+@pytest.mark.parametrize("end", [{2.6: "x"}, {}])
+def test_the_end_asks_about_an_episode_that_is_left(tmp_path, answer, keeps, end):
+    kept, said = lead_and_record(tmp_path / "set", {1.5: "\n"} | end | answer, seconds=2.65)
+    assert kept == [12] * keeps, said
+    assert "frames are neither kept nor thrown away" in said and ("thrown away: 12 frames" in said) is not keeps
+
+
+def test_silence_and_a_full_disk_wait_for_a_person(tmp_path):
+    kept, said = lead_and_record(tmp_path / "set", {1.5: "\n", 2.6: "x", 80.0: "\n"}, full_until_s=70.0)
+    assert kept == [12] and said.count("SK407") == 1, said
+
+
+def test_ctrl_c_says_what_it_costs(tmp_path):
+    said = []
+    with Kit.sim("tour", 1, image_px=32) as kit:
+        kit.cameras.clear()
+        class Person(Typist):
+            def read(self):
+                if self.clock.now_s() - self.begin_s > 2:
+                    raise KeyboardInterrupt
+                return super().read()
+        recorder = Recorder(tmp_path / "set", task="turn")
+        with pytest.raises(KeyboardInterrupt):
+            Leading(kit, KeyPilot(mode="joint"), HeldKeys(kit.clock), Person(kit.clock, {1.0: "\n"}), recorder,
+                    said.append).run(60)
+    assert "thrown away: 10 frames" in said
 
 
 def test_without_a_terminal_and_without_an_instruction_it_says_so(tmp_path):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from smolkit.report import SmolkitError
@@ -65,7 +66,8 @@ class Transaction:
 
     def discard(self) -> None:
         for staged, _ in self._staged:
-            staged.unlink(missing_ok=True)
+            with suppress(OSError):                # the disk may be gone: what brought us here tells it better
+                staged.unlink()
         self._staged.clear()
 
     def _rename_all(self) -> None:
