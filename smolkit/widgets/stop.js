@@ -65,7 +65,7 @@ function render({ model, el }) {
     stop.classList.toggle("smolkit-lets-go", model.get("lets_go"));
     stop.disabled = over;
     silent.hidden = !lost || over;
-    box.dataset.state = lost && !over ? "unknown" : model.get("state");
+    box.dataset.state = over && !mayHold ? "closed" : lost && !over ? "unknown" : model.get("state");
     state.textContent = over ? (mayHold ? model.get("words") : "closed") : lost ? "not known" : unheard ? "asking the arm to stop …" : model.get("words");
     why.textContent = (over ? !mayHold : lost) ? "" : model.get("why");
     rearm.hidden = !model.get("rearms") || lost || over || !sure.hidden;

@@ -118,8 +118,9 @@ class StopButton(Panel):
         except SmolkitError:
             if not self._apart or self.arm.endpoint.alive:
                 raise
-            self.state, self.why = (State.IDLE, "") if self.arm.closed else (State.LOST, GONE)
-            self.face.over = self.arm.closed
+            lost = self.state is State.LOST            # before the goodbye, too: then nobody knows whether it is limp
+            self.face.over = self.arm.closed and not lost
+            self.state, self.why = (State.IDLE, "") if self.face.over else (State.LOST, self.why if lost else GONE)
 
     def paint(self) -> None:
         face = self.face

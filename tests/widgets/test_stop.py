@@ -211,6 +211,22 @@ def test_torque_is_off_is_said_of_a_confirmed_release_only():
         assert "torque is off" in button.text() and "SK135" not in button.text() and button.face.state == "off"
 
 
+def test_an_arm_that_was_lost_is_not_limp_because_its_kit_was_closed(within):
+    import os
+    import signal
+    with contextlib.suppress(SmolkitError), Kit.sim("reach", seed=1, wall_clock=True) as kit, \
+            StopButton(kit.arm) as button:
+        kit.arm.energize()
+        os.kill(kit.bench.pid, signal.SIGKILL)                             # the wire is gone
+        within(lambda: button.refresh() and button.state is State.LOST, 5)
+        with contextlib.suppress(SmolkitError):
+            kit.arm.close()
+        within(lambda: not kit.arm.endpoint.alive, 5)
+        button.refresh()
+        assert button.state is State.LOST and "pull the power" in button.text() and "limp" not in button.text()
+        assert "guardian has ended without" not in button.text()           # it was told to
+
+
 def test_it_tells_a_closed_kit_from_a_dead_guardian(within):
     import os
     import signal
