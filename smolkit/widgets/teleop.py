@@ -58,7 +58,6 @@ class TeleopPanel(Panel):
                                "nobody can drive an arm whose hours pass in seconds", "Kit.sim(..., wall_clock=True)")
         if (earlier := _newest.get(kit, lambda: None)()) is not None:
             earlier.close()
-        _newest[kit] = weakref.ref(self)
         self.kit, self.recorder, self.pace, self.after = kit, recorder, pace or Pace(), after
         self.pilots = {name: _with_panel(pilot) for name, pilot in pilots.items()}         # name -> (actor, panel)
         self.chosen = next(iter(self.pilots))
@@ -71,6 +70,7 @@ class TeleopPanel(Panel):
         self._driver: threading.Thread | None = None
         self._pausing, self._keeping = threading.Event(), False
         self.closed, self._beginning = False, threading.Lock()
+        _newest[kit] = weakref.ref(self)           # last: one that could not be made closes nothing
 
     # --- what its buttons do ----------------------------------------------------------------------------
 

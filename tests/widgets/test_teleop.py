@@ -140,6 +140,13 @@ def test_a_second_panel_of_a_kit_ends_the_first_ones_drive(kit: Kit, panel: Tele
         assert not panel.driving and opening(kit) == pytest.approx(before, abs=2)
 
 
+def test_a_panel_that_could_not_be_made_is_in_nobodys_way(kit: Kit):
+    with pytest.raises(StopIteration) as kept:          # a notebook keeps the last error, which keeps the panel
+        TeleopPanel(kit, {})
+    with TeleopPanel(kit, {"sliders": SliderPilot()}) as panel:
+        assert not panel.closed and kept.value is not None
+
+
 def test_a_closed_panel_drives_and_records_nothing(kit: Kit, panel: TeleopPanel, recorder: Recorder):
     panel.start()
     panel.close()
