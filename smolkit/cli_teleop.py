@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,11 +20,12 @@ from smolkit.arm.calibration import Calibration
 from smolkit.arm.find import port_named
 from smolkit.arm.mirror import mirror_report
 from smolkit.cameras.camera import Observation
-from smolkit.clock import WallClock
+from smolkit.clock import SteppedClock, WallClock
 from smolkit.data.recorder import Recorder
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
 from smolkit.safety.envelope import calibrated_range
+from smolkit.safety.states import State
 from smolkit.teleop.keys import KeyPilot, key_table
 from smolkit.teleop.leader import LeaderActor, LeaderArm
 from smolkit.teleop.loop import Actor, Decision, Pace, Step, run_episode
@@ -55,7 +57,9 @@ def teleop(kit_file: KitFile = None, leader: LeaderPort = None, leader_calibrati
             record, fps=hz, task=task, calibration=kit.arm.calibration,
             cameras=[camera.role for camera in kit.cameras.values()])) if record else None
         typer.echo(_help(pilot, recorder))
-        Leading(kit, pilot, keys, typed, recorder).run(seconds, hz)
+        leading = Leading(kit, pilot, keys, typed, recorder)
+        leading.run(seconds, hz)
+        leading.go_home()
 
 
 def mirror(leader: Annotated[str, typer.Argument(help="the leader's port")],
@@ -157,6 +161,27 @@ class Leading:
         finally:
             if self._takes.frames:                 # Ctrl-C
                 self._takes.drop()
+
+    def go_home(self) -> None:
+        """The arm parks, and the space bar still stops it; then it stands until a person lets it go on."""
+        arm = self._kit.arm
+        while not isinstance(self._kit.clock, SteppedClock) and arm.state.powered:
+            self._say("it parks; SPACE stops it")
+            parking = threading.Thread(target=self._park, daemon=True)
+            parking.start()
+            while parking.is_alive():
+                self._heard()
+            if arm.state is not State.HOLD:
+                return
+            self._say(f"it stands; {AGAIN.upper()}: it parks")
+            while arm.state is State.HOLD and AGAIN not in self._heard().lower():
+                continue
+
+    def _park(self) -> None:
+        try:
+            self._kit.arm.park()
+        except SmolkitError as error:
+            self._say(str(error))
 
     def _lead(self, seconds: float, hz: int) -> None:
         clock, pace = self._kit.clock, Pace(hz, max(30, hz))

@@ -158,6 +158,15 @@ def test_without_a_terminal_and_without_an_instruction_it_says_so(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def wait_for(running, words):
+    """What a program said until it said those words."""
+    lines = []
+    while not lines or words not in lines[-1]:
+        lines.append(running.stdout.readline())
+        assert lines[-1], "".join(lines)
+    return "".join(lines)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo terminal")
 def test_a_real_terminal_leads_a_bench_in_wall_time(tmp_path):
     """Three processes and a terminal: the guardian parks the arm at the end."""
@@ -175,12 +184,19 @@ def test_a_real_terminal_leads_a_bench_in_wall_time(tmp_path):
         os.write(ours, b"\n")
         time.sleep(3.0)
         os.write(ours, b"x")
+        before = wait_for(running, "it parks")
+        os.write(ours, b" ")                       # a hand is in its way home
+        wait_for(running, "it stands")
+        time.sleep(3.0)                            # longer than a guardian holds an arm that nobody owns
+        assert running.poll() is None
+        os.write(ours, b"n")
+        wait_for(running, "it parks")
         said, _ = running.communicate(timeout=60)
     finally:
         running.kill()
         os.close(ours), os.close(theirs)
     assert running.returncode == 0, said
-    assert "kept as episode 0" in said and len(Dataset(tmp_path / "set").episodes) == 1
+    assert "kept as episode 0" in before and len(Dataset(tmp_path / "set").episodes) == 1
 
 
 @pytest.fixture
