@@ -158,24 +158,23 @@ def test_without_a_terminal_and_without_an_instruction_it_says_so(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def wait_for(running, words):
-    """What a program said until it said those words."""
-    lines = []
-    while not lines or words not in lines[-1]:
-        lines.append(running.stdout.readline())
-        assert lines[-1], "".join(lines)
-    return "".join(lines)
+def wait_for(said, words, times=1):
+    """Until a program that writes into that file has said those words so often."""
+    end_s = time.monotonic() + 60
+    while said.read_text().count(words) < times:
+        assert time.monotonic() < end_s, said.read_text()
+        time.sleep(0.05)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo terminal")
 def test_a_real_terminal_leads_a_bench_in_wall_time(tmp_path):
     """Three processes and a terminal: the guardian parks the arm at the end."""
-    ours, theirs = pty.openpty()
+    (ours, theirs), said = pty.openpty(), tmp_path / "said"
     running = subprocess.Popen([sys.executable, "-m", "smolkit", "teleop", "--record", str(tmp_path / "set"), "--task",
-                                "turn a little", "--seconds", "60"], stdin=theirs, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
+                                "turn a little", "--seconds", "60"], stdin=theirs, stdout=said.open("w"),
+                               stderr=subprocess.STDOUT)
     try:
-        assert "hold a letter" in running.stdout.readline()
+        wait_for(said, "hold a letter")
         time.sleep(4.0)
         os.write(ours, b"\n")
         for _ in range(20):
@@ -184,19 +183,19 @@ def test_a_real_terminal_leads_a_bench_in_wall_time(tmp_path):
         os.write(ours, b"\n")
         time.sleep(3.0)
         os.write(ours, b"x")
-        before = wait_for(running, "it parks")
+        wait_for(said, "it parks; SPACE stops it")
         os.write(ours, b" ")                       # a hand is in its way home
-        wait_for(running, "it stands")
+        wait_for(said, "it stands")
         time.sleep(3.0)                            # longer than a guardian holds an arm that nobody owns
         assert running.poll() is None
         os.write(ours, b"n")
-        wait_for(running, "it parks")
-        said, _ = running.communicate(timeout=60)
+        running.wait(60)
     finally:
         running.kill()
         os.close(ours), os.close(theirs)
-    assert running.returncode == 0, said
-    assert "kept as episode 0" in before and len(Dataset(tmp_path / "set").episodes) == 1
+    assert running.returncode == 0, said.read_text()
+    assert said.read_text().count("it parks; SPACE stops it") == 2
+    assert "kept as episode 0" in said.read_text() and len(Dataset(tmp_path / "set").episodes) == 1
 
 
 @pytest.fixture
