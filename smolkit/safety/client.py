@@ -182,6 +182,10 @@ class GuardedArm:
                                "something, or somebody, was in the way",
                                "look; within a minute it goes home by itself") from error
         process.stdout.close()
+        if process.returncode:
+            raise SmolkitError("SK337", "a guardian that saw all servos let go",
+                               f"one that ended with code {process.returncode}",
+                               "a cable or the supply failed on the way home", "hold the arm and switch its power off")
 
     def _wait_for_parking(self, *on_the_way: State) -> None:
         end_s = time.monotonic() + PARK_S
