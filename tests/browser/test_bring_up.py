@@ -73,6 +73,7 @@ def test_new_servos_get_their_ids_one_at_a_time(open_notebook: Callable[..., Not
     notebook.run(0)
     chain = notebook.page.locator(".smolkit-chain").first
     notebook.button("begin").click()
+    notebook.wait_text("will be 6")                # the wire was seen empty: who plugs in earlier is sent back
     for count, joint in enumerate(reversed(JOINT_NAMES), start=1):
         notebook.button(f"plug in {joint}").click()
         wait_until(lambda count=count: chain.text_content().count("has its id") == count, f"{count} servos with ids")
