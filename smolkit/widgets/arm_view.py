@@ -12,19 +12,16 @@ pose behind the first: the goal, or the leader. `ArmView3D` is MuJoCo's picture 
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
-import ipywidgets as widgets
 import numpy as np
 
 from smolkit.arm.joints import GRIPPER, JOINT_NAMES, LOWER_DEG, UPPER_DEG, servo_name, to_radians
 from smolkit.arm.kinematics import link_frames, tool_frame
 from smolkit.plotting import JOINT_COLORS
-from smolkit.widgets.panel import RED, Panel
+from smolkit.widgets.panel import RED, Panel, img_html
 
 if TYPE_CHECKING:
     from smolkit.sim.world import World
@@ -180,16 +177,9 @@ class ArmView(Panel):
     def alt(self) -> str:
         return "The arm from its side and from above: " + describe(self.pose_deg)
 
-    def build(self) -> widgets.Widget:
-        self._html = widgets.HTML()
-        return self._html
-
     def sample(self) -> None:
         self.pose_deg = self.pose_deg if self._look is None else np.asarray(self._look(), float)
         self.ghost_deg = None if self._ghost is None else np.asarray(self._ghost(), float)
-
-    def paint(self) -> None:
-        self._html.value = self.picture()
 
     def picture(self) -> str:
         return arm_svg(self.pose_deg, self.ghost_deg, self.alt)
@@ -209,26 +199,11 @@ class ArmView3D(ArmView):
     def alt(self) -> str:
         return "The arm on its table, half from the left: " + describe(self.pose_deg)
 
-    def build(self) -> widgets.Widget:
-        self._image = widgets.Image(format="jpeg", width=PHOTO_PX[1], height=PHOTO_PX[0])
-        return self._image
-
-    def paint(self) -> None:
-        self._image.value = self.photo()
-
-    def photo(self) -> bytes:
-        """The pose as a JPEG."""
-        from PIL import Image
+    def picture(self) -> str:
         if self._world is None:
             self._world = _studio()
         self._world.place(to_radians(self.pose_deg))
-        data = io.BytesIO()
-        Image.fromarray(self._world.render("front", *PHOTO_PX)).save(data, "JPEG", quality=85)
-        return data.getvalue()
-
-    def picture(self) -> str:
-        data = base64.b64encode(self.photo()).decode("ascii")
-        return f'<img alt="{escape(self.alt)}" src="data:image/jpeg;base64,{data}">'
+        return img_html(self._world.render("front", *PHOTO_PX), self.alt, PHOTO_PX[1])
 
     def close(self) -> None:
         """Ends the looks, and frees the renderer."""

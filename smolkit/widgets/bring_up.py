@@ -30,16 +30,12 @@ from smolkit.plotting import JOINT_COLORS
 from smolkit.report import Report
 from smolkit.sim.scene import START_DEG
 from smolkit.widgets.arm_view import arm_svg
-from smolkit.widgets.panel import GREEN, RED, Panel, report_html, revived
+from smolkit.widgets.panel import GREEN, RED, Panel, banner, report_html, revived
 
 SEVERAL = "SK119", "SK140"                          # more than one servo on the wire
 START = 'Unplug all servos from the board, then press "begin".'
 ENDED = "The run has ended, nothing more is written."
 NO_PORT = "No serial port: is the board plugged in, with a cable that carries data?"
-
-
-def _banner(words: str, done: bool = False) -> str:
-    return f'<div class="smolkit-step{" smolkit-done" * done}" role="status">{escape(words)}</div>'
 
 
 def chain_svg(marks: dict[int, str], alt: str, cut: int | None = None, cables: bool = True) -> str:
@@ -119,23 +115,21 @@ class PortPanel(Panel):
         return f"Serial ports: {', '.join(port.name for port in self.ports) or 'none'}"
 
     def build(self) -> widgets.Widget:
-        self._html = widgets.HTML()
-        self.find_button = self.on_click(widgets.Button(
-            description="find my arm", icon="search", tooltip="watches which port goes and comes back"), self.find)
-        self.find_button.add_class("smolkit-find")
+        self.find_button = self.new_button("find my arm", "find", self.find, "watches which port goes and comes back",
+                                           "search")
         return widgets.VBox([self._html, self.find_button])
 
     def sample(self) -> None:
         self.ports = tuple(self._look())
 
     def paint(self) -> None:
-        self._html.value = self.picture()
+        super().paint()
         self.find_button.disabled = self.searching
 
     def picture(self) -> str:
         rows = "".join(_port_row(port, port == self.port) for port in self.ports)
         table = f"<table>{rows}</table>" if rows else f"<p>{NO_PORT}</p>"
-        return _banner(self._said, self.port is not None) + table
+        return banner(self._said, self.port is not None) + table
 
     def text(self) -> str:
         lines = [f"{'→' if port.like_an_arm else ' '} {port.name}  {port.description}" for port in self.ports]
@@ -218,13 +212,10 @@ class SetupMotorsPanel(Panel):
         return f"Servos with their ids: {names}. {self.step.text}"
 
     def build(self) -> widgets.Widget:
-        self._html = widgets.HTML()
-        self.begin_button = self.on_click(widgets.Button(
-            description="begin", icon="play", tooltip="gives ids to the servos that are plugged in"), self.begin)
-        self.begin_button.add_class("smolkit-begin")
-        self.end_button = self.on_click(widgets.Button(
-            description="end", icon="stop", tooltip="writes no more; servos that have their ids keep them"), self.end)
-        self.end_button.add_class("smolkit-end")
+        self.begin_button = self.new_button("begin", "begin", self.begin, "gives ids to the servos that are plugged in",
+                                            "play")
+        self.end_button = self.new_button("end", "end", self.end,
+                                          "writes no more; servos that have their ids keep them", "stop")
         self.plugs = {i: widgets.ToggleButton(description=f"plug in {joint_name(i)}",
                                               tooltip=f"connects the emulated servo of the {joint_name(i)}")
                       for i in self._ids} if self._plug else {}
@@ -237,7 +228,7 @@ class SetupMotorsPanel(Panel):
         self._plug(tuple(i for i, toggle in self.plugs.items() if toggle.value))
 
     def paint(self) -> None:
-        self._html.value = self.picture()
+        super().paint()
         self.begin_button.disabled, self.end_button.disabled = self.begun, not self.begun or self.done
 
     def picture(self) -> str:
@@ -245,7 +236,7 @@ class SetupMotorsPanel(Panel):
         marks = {i: "✓ has its id" if i in self.given else "▸ this one" if i == now else " later" for i in IDS
                  if i in self._ids}
         refused = self.step.state == "refused"
-        words = f'<div class="smolkit-trouble" role="alert">{escape(self.step.text)}</div>' if refused else _banner(
+        words = f'<div class="smolkit-trouble" role="alert">{escape(self.step.text)}</div>' if refused else banner(
             self.step.text[:1].upper() + self.step.text[1:], self.done or self.step.state == "given")
         arm = arm_svg(np.array(START_DEG), alt="Where the servo sits", numbers=False, servo=now) if now else ""
         return words + arm + chain_svg(marks, self.alt, cables=False)
@@ -274,14 +265,9 @@ class DoctorPanel(Panel):
         return self._chain() or "The arm's report"
 
     def build(self) -> widgets.Widget:
-        self._html = widgets.HTML()
-        self.look_button = self.on_click(widgets.Button(
-            description="look again", icon="refresh", tooltip="asks every servo how it is; moves nothing"), self.sample)
-        self.look_button.add_class("smolkit-look")
+        self.look_button = self.new_button("look again", "look", self.sample,
+                                           "asks every servo how it is; moves nothing", "refresh")
         return widgets.VBox([self._html, self.look_button])
-
-    def paint(self) -> None:
-        self._html.value = self.picture()
 
     def _chain(self) -> str:
         found = (check.found for check in (self.report.checks if self.report else ()) if check.name == "daisy chain")
@@ -289,12 +275,12 @@ class DoctorPanel(Panel):
 
     def picture(self) -> str:
         if self.report is None:
-            return _banner("Nobody has looked yet.")
+            return banner("Nobody has looked yet.")
         links = re.findall(r"─(✂?)─? (\d) \w+ (\S)", self._chain())
         words = {"✓": "✓", "?": "? silent", "‼": "‼ two answer"}
         cut = next((int(servo) for scissors, servo, _ in links if scissors), None)
         chain = chain_svg({int(i): words.get(mark, mark) for _, i, mark in links}, self.alt, cut) if links else ""
-        return _banner(self._verdict(), self.report.ok) + chain + report_html(self.report)
+        return banner(self._verdict(), self.report.ok) + chain + report_html(self.report)
 
     def _verdict(self) -> str:
         red = self.report.red()

@@ -16,6 +16,7 @@ servos before "Accept". Hands stay on the arm: when a joint has reached both sto
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -30,7 +31,7 @@ from smolkit.plotting import JOINT_COLORS
 from smolkit.report import Check, Report
 from smolkit.widgets.arm_view import arm_svg
 from smolkit.widgets.bars import DEG, LEGEND, bar_html, bar_words
-from smolkit.widgets.panel import GREEN, Panel, report_html, revived
+from smolkit.widgets.panel import GREEN, Panel, banner, report_html, revived
 
 REST_S = 2.5                                       # a joint that rests for so long at the end of its sweep is done
 HANDS = {
@@ -157,24 +158,18 @@ class CalibrationPanel(Panel):
 
     def build(self) -> widgets.Widget:
         self._words, self._drawing, self._why = (widgets.HTML() for _ in range(3))
-        self.middle_button = self._button("This is the middle", "smolkit-middle", self.middle, "dot-circle-o",
-                                          "press while you hold the arm in its middle pose")
-        self.accept_button = self._button("Accept", "smolkit-accept", self.accept, "check",
-                                          "writes the ranges into the servos")
-        self.sweep_buttons = {name: self._button(name, f"smolkit-sweep-{name}", lambda name=name: self.sweep(name), "",
-                                                 f"move {name} from stop to stop") for name in JOINT_NAMES}
-        for button, colour in zip(self.sweep_buttons.values(), JOINT_COLORS, strict=True):
-            button.layout = widgets.Layout(width="130px", border_left=f"5px solid {colour}")
+        self.middle_button = self.new_button("This is the middle", "middle", self.middle,
+                                             "press while you hold the arm in its middle pose", "dot-circle-o")
+        self.accept_button = self.new_button("Accept", "accept", self.accept, "writes the ranges into the servos",
+                                             "check")
+        self.sweep_buttons = {name: self.new_button(
+            name, f"sweep-{name}", partial(self.sweep, name), f"move {name} from stop to stop", width="130px",
+            border_left=f"5px solid {colour}") for name, colour in zip(JOINT_NAMES, JOINT_COLORS, strict=True)}
         self._rows = {name: widgets.HTML() for name in JOINT_NAMES}
         rows = [widgets.HBox([self.sweep_buttons[name], self._rows[name]]) for name in JOINT_NAMES]
         self._progress = widgets.FloatProgress(max=1, description="covered", layout=widgets.Layout(width="300px"))
         return widgets.VBox([self._words, self._drawing, self.middle_button, *rows, widgets.HTML(LEGEND),
                              widgets.HBox([self.accept_button, self._progress]), self._why])
-
-    def _button(self, words: str, name: str, work: Callable[[], None], icon: str, tooltip: str) -> widgets.Button:
-        button = self.on_click(widgets.Button(description=words, tooltip=tooltip, icon=icon), work)
-        button.add_class(name)
-        return button
 
     def paint(self) -> None:
         over, step = self.calibration is not None or self.spoiled, self._session.step
@@ -194,8 +189,7 @@ class CalibrationPanel(Panel):
 
     def _banner(self) -> str:
         heading, sentence = self._step()
-        done = " smolkit-done" if self.calibration is not None else ""
-        return (f'<div class="smolkit-step{done}" role="status"><b>{escape(heading)}</b><br>{escape(sentence)}</div>')
+        return banner(sentence, self.calibration is not None, heading)
 
     def _arm(self) -> str:
         """First the pose that is wanted; then the arm, and pale behind it where the asked joint still has to go."""

@@ -12,7 +12,6 @@ checks of `smolkit.cameras.checks` every two seconds.
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from collections import deque
@@ -27,12 +26,11 @@ from smolkit.cameras.camera import Camera, Frame
 from smolkit.cameras.checks import check_cameras
 from smolkit.cameras.ghost import Ghost, ghost
 from smolkit.cameras.health import CameraHealth, health_of
-from smolkit.cameras.opencv import load_opencv
 from smolkit.cameras.passport import Look, Passport, look_at
 from smolkit.clock import Clock, WallClock
 from smolkit.report import Report, SmolkitError
 
-from .panel import RED, Panel, Ticker, report_html
+from .panel import RED, Panel, Ticker, img_html, report_html
 
 KEPT = 30                                          # frames a role: the last three seconds at 10 fps
 FEWEST = 12                                        # to be judged: ten equal ones are a frozen camera
@@ -41,16 +39,9 @@ SHOWN_PX = 300                                     # wide
 FASTEST_HZ = 15.0                                  # of looking; a camera's own count tells what came in between
 
 
-def jpeg(image: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 RGB as a JPEG."""
-    cv2 = load_opencv()
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-
-
-def img_html(image: np.ndarray, alt: str, width_px: int = SHOWN_PX) -> str:
-    """A picture inside a page, for those who have no kernel."""
-    data = base64.b64encode(jpeg(image)).decode("ascii")
-    return f'<img alt="{escape(alt)}" width="{width_px}" decoding="sync" src="data:image/jpeg;base64,{data}">'
+def camera_html(role: str, image: np.ndarray, width_px: int = SHOWN_PX) -> str:
+    """What the camera of that role sees."""
+    return img_html(image, f"what the {role} camera sees", width_px)
 
 
 class Picture:
@@ -65,7 +56,7 @@ class Picture:
                                  layout=widgets.Layout(margin="0 16px 0 0"))
 
     def show(self, image: np.ndarray) -> None:
-        self.image.value = img_html(image, f"what the {self._role} camera sees", self._width_px)
+        self.image.value = camera_html(self._role, image, self._width_px)
 
 
 class CameraPanel(Panel):
@@ -156,7 +147,7 @@ class CameraPanel(Panel):
 
     def picture(self) -> str:
         cells = "".join(f"<td><b>{escape(role)}</b><br>"
-                        f"{img_html(self._shown(role), f'what the {role} camera sees') if self.frames[role] else ''}"
+                        f"{camera_html(role, self._shown(role)) if self.frames[role] else ''}"
                         f"<br>{self._words_html(role)}</td>" for role in self.cameras)
         return f"<table><tr>{cells}</tr></table>" + ("" if self.report is None else report_html(self._red_first()))
 

@@ -21,15 +21,14 @@ import ipywidgets as widgets
 import numpy as np
 
 from smolkit.arm.joints import JOINT_NAMES, LOWER_DEG, LOWER_RAD, UPPER_DEG, UPPER_RAD, from_radians, to_radians
-from smolkit.plotting import JOINT_COLORS
 from smolkit.safety.geometry import frames, table_heights
 from smolkit.sim.scene import START_DEG
 from smolkit.widgets.arm_view import arm_svg, describe
-from smolkit.widgets.panel import Panel
+from smolkit.widgets.panel import Panel, banner
+from smolkit.widgets.sliders import STEP, joint_slider
 
 # A calibration follows a shaft that turns less than half a turn between two looks; a person's hand does.
 HAND_RAD_S = np.deg2rad(150)
-STEP_DEG = 0.5                                     # of a slider
 LONGEST_S = 0.1                                    # of one step: after a hiccup the hand does not leap
 
 
@@ -40,7 +39,7 @@ class HandPanel(Panel):
     table: the hand stops at the table. Where there is physics, as in the plant, an arm pressed into it would leap.
     """
 
-    rate_hz = 25.0                                 # a limp arm sinks 0.6 deg in 50 ms
+    rate_hz, picture_speaks = 25.0, True           # a limp arm sinks 0.6 deg in 50 ms
 
     def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None, *,
                  table: bool = False):
@@ -101,21 +100,20 @@ class HandPanel(Panel):
         return "The arm as your eyes see it, from its side and from above: " + describe(from_radians(self.angle_rad))
 
     def build(self) -> widgets.Widget:
-        self._picture, self._words = widgets.HTML(), widgets.HTML()
-        self.sliders = tuple(_slider(i, value) for i, value in enumerate(from_radians(self.target_rad)))
+        self.sliders = tuple(joint_slider(joint, value, (LOWER_DEG[joint], UPPER_DEG[joint]), "hand", "380px",
+                                          readout=False)                       # no number: a hand has none either
+                             for joint, value in enumerate(from_radians(self.target_rad)))
         for slider in self.sliders:
             slider.observe(self._slid, "value")
-        self.let_go_button = self.on_click(widgets.Button(
-            description="let go", icon="hand-paper-o", tooltip="take your hand off: the arm sinks under its weight"),
-            self.let_go)
-        self.let_go_button.add_class("smolkit-let-go")
+        self.let_go_button = self.new_button("let go", "let-go", self.let_go,
+                                             "take your hand off: the arm sinks under its weight", "hand-paper-o")
         row = widgets.HBox([widgets.VBox(self.sliders), self.let_go_button], layout={"align_items": "center"})
-        return widgets.VBox([self._picture, self._words, row])
+        return widgets.VBox([self._html, row])
 
     def _slid(self, change: dict) -> None:
         """A browser also answers what it is told to show, rounded; that is nobody's hand."""
         index = self.sliders.index(change["owner"])
-        if abs(change["new"] - from_radians(self.target_rad)[index]) > STEP_DEG / 2:
+        if abs(change["new"] - from_radians(self.target_rad)[index]) > STEP / 2:
             self.attempt(self._aim, {JOINT_NAMES[index]: change["new"]})
 
     def sample(self) -> None:
@@ -127,8 +125,7 @@ class HandPanel(Panel):
             self.angle_rad = np.asarray(self._look(), float)
 
     def paint(self) -> None:
-        self._picture.value = self.picture()
-        self._words.value = f'<div class="smolkit-step" role="status">{self._state()}</div>'
+        super().paint()
         self.let_go_button.disabled = not self.holding
 
     def _state(self) -> str:
@@ -138,7 +135,7 @@ class HandPanel(Panel):
                 if self.blocked else "Your hand holds the arm.")
 
     def picture(self) -> str:
-        return arm_svg(from_radians(self.angle_rad), alt=self.alt, numbers=False)
+        return arm_svg(from_radians(self.angle_rad), alt=self.alt, numbers=False) + banner(self._state())
 
     def text(self) -> str:
         return f"{self._state()}\n{describe(from_radians(self.angle_rad))}"
@@ -147,13 +144,3 @@ class HandPanel(Panel):
 def _height_m(angle_rad: np.ndarray) -> float:
     """Of the arm's lowest point over the table."""
     return float(table_heights(frames(angle_rad[None])).min())
-
-
-def _slider(joint: int, value: float) -> widgets.FloatSlider:
-    """No number beside it: a hand has none either."""
-    low, high = float(LOWER_DEG[joint]), float(UPPER_DEG[joint])
-    slider = widgets.FloatSlider(value=float(value), min=low, max=high, step=STEP_DEG, readout=False,
-                                 description=JOINT_NAMES[joint], layout=widgets.Layout(width="380px"),
-                                 style={"handle_color": JOINT_COLORS[joint], "description_width": "100px"})
-    slider.add_class(f"smolkit-hand-{JOINT_NAMES[joint]}")
-    return slider

@@ -12,8 +12,6 @@ also tells an offset from a joint that turns the other way.
 
 from __future__ import annotations
 
-from html import escape
-
 import ipywidgets as widgets
 import numpy as np
 
@@ -21,7 +19,7 @@ from smolkit.arm.joints import GRIPPER, JOINT_NAMES
 from smolkit.arm.mirror import SAME_DEG, SAME_PERCENT, mirror_report
 from smolkit.report import Report
 from smolkit.widgets.arm_view import Look, arm_svg, describe
-from smolkit.widgets.panel import GREEN, RED, Panel, report_html
+from smolkit.widgets.panel import GREEN, RED, Panel, banner, report_html
 
 ASK = "Put both arms into the same pose, as well as your eyes can tell, and press the button while they stand so."
 
@@ -57,19 +55,14 @@ class MirrorPanel(Panel):
         return "The follower, and the leader pale behind it: " + describe(self._now[1])
 
     def build(self) -> widgets.Widget:
-        self._html = widgets.HTML()
-        take, again = ((widgets.Button(description=words, icon=icon, tooltip=tip), work) for words, icon, tip, work in (
-            ("same pose now", "clone", "both arms stand in the same pose", self.take),
-            ("begin again", "undo", "forgets the poses that were taken", self.again)))
-        self.take_button, self.again_button = self.on_click(*take), self.on_click(*again)
-        self.take_button.add_class("smolkit-take")
+        self.take_button = self.new_button("same pose now", "take", self.take, "both arms stand in the same pose",
+                                           "clone")
+        self.again_button = self.new_button("begin again", "again", self.again, "forgets the poses that were taken",
+                                            "undo")
         return widgets.VBox([self._html, widgets.HBox([self.take_button, self.again_button])])
 
     def sample(self) -> None:
         self._now = tuple(np.array(look(), float) for look in self._looks)
-
-    def paint(self) -> None:
-        self._html.value = self.picture()
 
     def picture(self) -> str:
         leader, follower = self._now
@@ -77,11 +70,10 @@ class MirrorPanel(Panel):
         red = [check.name for check in report.red()] if report is not None else []
         words = ASK if report is None else (f"Poses taken: {len(self._taken)}. " + (
             f"Not the same: {', '.join(red)}." if red else "Both arms mean the same degrees."))
-        done = " smolkit-done" if report is not None and not red else ""
         rows = "".join(_row(i, *pair) for i, pair in enumerate(zip(leader, follower, strict=True)))
         table = ("<table><tr><th>joint</th><th>leader</th><th>follower</th><th>difference</th></tr>"
                  f"{rows}</table>")
-        return (f'<div class="smolkit-step{done}" role="status">{escape(words)}</div>'
+        return (f"{banner(words, report is not None and not red)}"
                 f"{arm_svg(follower, leader, self.alt, numbers=False)}{table}"
                 f"{report_html(report) if red else ''}")
 

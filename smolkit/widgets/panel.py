@@ -2,20 +2,15 @@
 
     >>> class Counter(Panel):
     ...     alt, count = "a counter", 0
-    ...     def build(self):
-    ...         self.label = widgets.HTML()
-    ...         return self.label
     ...     def sample(self):
     ...         self.count += 1
-    ...     def paint(self):
-    ...         self.label.value = self.text()
     ...     def text(self):
     ...         return f"counted to {self.count}"
     >>> with Counter() as panel:
     ...     view = panel.view()                              # a widget; `panel` as a cell's last line starts it, too
     ...     _ = panel.refresh()
-    ...     panel.label.value
-    'counted to 1'
+    ...     panel.picture()
+    '<pre>counted to 1</pre>'
 
 A cell that shows a panel returns at once: a `Ticker` looks at the world from a thread, and the kernel stays
 free for the buttons. What goes wrong in there stands in the panel as a red line until it works again.
@@ -23,21 +18,20 @@ free for the buttons. What goes wrong in there stands in the panel as a red line
 
 from __future__ import annotations
 
+import base64
+import io
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 
-from smolkit.plotting import figure_to_png_base64
 from smolkit.report import Report, SmolkitError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TROUBLED_S = 0.5                                   # between two tries while nothing works
 RED, GREEN, AMBER = "#d9362b", "#12925a", "#c27803"          # each 3:1 or more on white and on JupyterLab's dark grey
@@ -65,18 +59,17 @@ class Ticker:
     """Calls `work` up to `rate_hz` times a second from a daemon thread, until `stop`.
 
         >>> ticks = []
-        >>> with Ticker(lambda: ticks.append(1), rate_hz=100):
-        ...     time.sleep(0.2)
+        >>> ticker = Ticker(lambda: ticks.append(1), rate_hz=100).start()
+        >>> time.sleep(0.2); ticker.stop()
         >>> len(ticks) > 2
         True
 
     It rests as long as the work took, at least: slow work makes it slower and leaves the others half of the time.
-    `work` returning False, or raising (the error goes to `on_error`), makes it wait `TROUBLED_S` before the next try.
+    `work` returning False makes it wait `TROUBLED_S` before the next try.
     """
 
-    def __init__(self, work: Callable[[], Any], rate_hz: float = 10.0,
-                 on_error: Callable[[Exception], None] | None = None):
-        self._work, self._period_s, self._on_error = work, 1 / rate_hz, on_error
+    def __init__(self, work: Callable[[], Any], rate_hz: float = 10.0):
+        self._work, self._period_s = work, 1 / rate_hz
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="smolkit ticker")
 
@@ -97,29 +90,18 @@ class Ticker:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            began_s, fine = time.monotonic(), False
-            try:
-                fine = self._work() is not False
-            except Exception as error:             # the thread must live on: the cable may come back
-                if self._on_error is None:
-                    raise
-                self._on_error(error)
+            began_s = time.monotonic()
+            fine = self._work() is not False
             took_s = time.monotonic() - began_s
             self._over.wait(max(self._period_s - took_s, took_s) if fine else TROUBLED_S)
 
-    def __enter__(self) -> Ticker:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
 
 class Panel:
-    """A widget with its two fallbacks. A subclass says `build`, `paint`, `text`, `alt`, and `sample` if it looks.
+    """A widget with its two fallbacks. A subclass says `text`, `alt`, `picture`, and `sample` if it looks.
 
-    build: its widgets, called once. sample: one look at the world. paint: the present state into the widgets.
-    picture: HTML of the present state that needs no kernel; `figure()` as an image unless told otherwise.
-    All of these run with `lock` held, by the ticker's thread or by a button's click.
+    sample: one look at the world. picture: HTML of the present state that needs no kernel. One that is more than
+    its picture also says `build`: its widgets, called once; and `paint`: the present state into them. All of these
+    run with `lock` held, by the ticker's thread or by a button's click.
     """
 
     rate_hz = 10.0                                 # 0: it changes by its buttons alone, and has no ticker
@@ -131,34 +113,28 @@ class Panel:
         self._view: widgets.VBox | None = None
         self._ticker: Ticker | None = None
         self._troubles = {"act": "", "look": ""}
-        self._alarm = widgets.HTML()
+        self._html, self._alarm = widgets.HTML(), widgets.HTML()        # the picture, where it is one
 
     # --- for subclasses ---------------------------------------------------------------------------------
 
     def build(self) -> widgets.Widget:
         """The panel's widgets."""
-        return widgets.HTML()
+        return self._html
 
     def sample(self) -> None:
         """One look at the world."""
 
     def paint(self) -> None:
         """The present state into the widgets that `build` made."""
+        self._html.value = self.picture()
 
     def text(self) -> str:
         """The present state in a few plain lines."""
         return self.alt
 
-    def figure(self) -> Figure | None:
-        """The present state as a matplotlib figure; None where `picture` draws by itself."""
-        return None
-
     def picture(self) -> str:
         """The present state as HTML that needs no kernel."""
-        figure = self.figure()
-        if figure is None:
-            return f"<pre>{escape(self.text())}</pre>"
-        return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{figure_to_png_base64(figure)}">'
+        return f"<pre>{escape(self.text())}</pre>"
 
     def attempt(self, work: Callable[..., Any], *arguments: Any) -> bool:
         """What a button does: `work`, and a fresh picture. An error becomes the red line, and False."""
@@ -166,10 +142,12 @@ class Panel:
             done = self._try("act", lambda: work(*arguments))
             return self._try("look", self._paint) and done
 
-    def on_click(self, button: widgets.Button, work: Callable[[], Any]) -> widgets.Button:
-        """`button`, and when clicked it does `work` by `attempt`."""
+    def new_button(self, words: str, name: str, work: Callable[[], Any], tooltip: str, icon: str = "",
+                   **layout: str) -> widgets.Button:
+        """A button that does `work` by `attempt`; `smolkit-{name}` is its class in the page."""
+        button = widgets.Button(description=words, tooltip=tooltip, icon=icon, layout=layout)
         button.on_click(lambda _: self.attempt(work))
-        return button
+        return button.add_class(f"smolkit-{name}")
 
     # --- for everybody ----------------------------------------------------------------------------------
 
@@ -272,6 +250,21 @@ def _words(error: Exception) -> str:
         return "\n".join((str(error), *getattr(error, "__notes__", ())))
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({at.name}, line {at.lineno})"
+
+
+def img_html(image: np.ndarray, alt: str, width_px: int) -> str:
+    """A picture (H, W, 3) uint8 RGB inside a page, for those who have no kernel, too."""
+    from PIL import Image
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=80)
+    return (f'<img alt="{escape(alt)}" width="{width_px}" decoding="sync" '
+            f'src="data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode("ascii")}">')
+
+
+def banner(words: str, done: bool = False, heading: str = "") -> str:
+    """What to do now, or that it is done."""
+    above = f"<b>{escape(heading)}</b><br>" if heading else ""
+    return f'<div class="smolkit-step{" smolkit-done" * done}" role="status">{above}{escape(words)}</div>'
 
 
 def report_html(report: Report) -> str:

@@ -8,6 +8,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import ipywidgets as widgets
 import numpy as np
 
@@ -28,7 +31,10 @@ class SliderPanel(Panel):
     def __init__(self, pilot: SliderPilot):
         super().__init__()
         self.pilot, self.pose_deg = pilot, np.full(6, np.nan)
-        self.sliders = [self._slider(i) for i in range(6)]
+        self.sliders = [joint_slider(i, 0.0, limits_deg, "slider", "480px", readout_format=".0f")
+                        for i, limits_deg in enumerate(pilot.limits_deg.T)]
+        for slider in self.sliders:
+            slider.observe(self._moved, "value")
         self._shown = self._values()               # what a hand, or `paint`, last set them to
         self._measured = [widgets.HTML(layout=widgets.Layout(width="90px")) for _ in range(6)]
 
@@ -42,10 +48,8 @@ class SliderPanel(Panel):
         return "Six sliders, one a joint. " + self.text()
 
     def build(self) -> widgets.Widget:
-        here = widgets.Button(description="stay here", tooltip="The sliders go to where the arm is going now",
-                              layout=widgets.Layout(width="120px", margin="2px 2px 2px 106px"))
-        self.on_click(here, self.pilot.stop)
-        here.add_class("smolkit-sliders-here")
+        here = self.new_button("stay here", "sliders-here", self.pilot.stop, width="120px", margin="2px 2px 2px 106px",
+                               tooltip="The sliders go to where the arm is going now")
         rows = [widgets.HBox(pair, layout=widgets.Layout(align_items="center"))
                 for pair in zip(self.sliders, self._measured, strict=True)]
         return widgets.VBox([*rows, here]).add_class("smolkit-sliders")
@@ -65,17 +69,9 @@ class SliderPanel(Panel):
                          + ("" if np.isnan(self.pose_deg[i]) else f", arm {self.pose_deg[i]:.1f}{_unit(i)}")
                          for i, name in enumerate(JOINT_NAMES))
 
-    def _slider(self, index: int) -> widgets.FloatSlider:
-        low, high = self.pilot.limits_deg[:, index]
-        slider = widgets.FloatSlider(float(np.clip(0.0, low, high)), min=float(low), max=float(high), step=STEP,
-                                     description=JOINT_NAMES[index], readout_format=".0f",
-                                     style={"description_width": "100px", "handle_color": JOINT_COLORS[index]},
-                                     layout=widgets.Layout(width="480px"))
-        slider.observe(lambda change: self._moved(index, change["new"]), "value")
-        return slider.add_class(f"smolkit-slider-{JOINT_NAMES[index]}")
-
-    def _moved(self, index: int, value: float) -> None:
+    def _moved(self, change: dict) -> None:
         """A browser also answers what it is told to show, rounded; that is nobody's hand."""
+        index, value = self.sliders.index(change["owner"]), change["new"]
         with self.lock:
             if abs(value - self._shown[index]) <= STEP / 2:
                 return
@@ -84,6 +80,16 @@ class SliderPanel(Panel):
 
     def _values(self) -> np.ndarray:
         return np.array([slider.value for slider in self.sliders])
+
+
+def joint_slider(joint: int, value: float, limits_deg: Sequence[float], name: str, width: str,
+                 **options: Any) -> widgets.FloatSlider:
+    """One joint's slider in its colour; its class in the page is `smolkit-{name}-{joint}`."""
+    low, high = map(float, limits_deg)
+    slider = widgets.FloatSlider(float(np.clip(value, low, high)), min=low, max=high, step=STEP,
+                                 description=JOINT_NAMES[joint], layout={"width": width},
+                                 style={"description_width": "100px", "handle_color": JOINT_COLORS[joint]}, **options)
+    return slider.add_class(f"smolkit-{name}-{JOINT_NAMES[joint]}")
 
 
 def _unit(index: int) -> str:

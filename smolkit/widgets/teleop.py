@@ -30,7 +30,7 @@ from smolkit.teleop.loop import Actor, Pace, Step, run_episode
 from smolkit.teleop.sliders import SliderPilot
 
 from .arm_view import ArmView, arm_svg, describe
-from .cameras import Picture, img_html
+from .cameras import Picture, camera_html
 from .keys import KeysPanel
 from .panel import Panel
 from .sliders import SliderPanel
@@ -205,12 +205,13 @@ class TeleopPanel(Panel):
         self._names = widgets.ToggleButtons(options=list(self.pilots), value=self.chosen,
                                             style={"button_width": "auto"})
         self._names.observe(lambda change: self.attempt(self.choose, change["new"]), "value")
-        self._buttons = {
-            "run": self._button("run", "▶ drive", "The chosen pilot drives the arm", self.run),
-            "pause": self._button("pause", "❚❚ pause", "The arm stands, torque on", self._pausing.set),
-            "record": self._button("record", "● record", "Begin an episode, and drive", self._record_as_written),
-            "save": self._button("save", "✓ save", "Keep the episode", self.save),
-            "discard": self._button("discard", "✗ discard", "Throw the episode away", self.discard)}
+        self._buttons = {what: self.new_button(words, f"teleop-{what}", work, tip, width="100px")
+                         for what, words, work, tip in (
+            ("run", "▶ drive", self.run, "The chosen pilot drives the arm"),
+            ("pause", "❚❚ pause", self._pausing.set, "The arm stands, torque on"),
+            ("record", "● record", lambda: self.record(self._task.value), "Begin an episode, and drive"),
+            ("save", "✓ save", self.save, "Keep the episode"),
+            ("discard", "✗ discard", self.discard, "Throw the episode away"))}
         self._task = widgets.Text(value=getattr(self.recorder, "task", ""), description="instruction",
                                   layout=widgets.Layout(width="400px"))
         self._wheel, self._numbers = widgets.VBox(), widgets.HTML()
@@ -254,16 +255,8 @@ class TeleopPanel(Panel):
             return super().picture()
         if self.seen is None:
             return self.stop.picture()
-        images = " ".join(img_html(image, f"what the {role} camera sees", 240)
-                          for role, image in self.seen.images.items())
+        images = " ".join(camera_html(role, image, 240) for role, image in self.seen.images.items())
         return f"{self.stop.picture()}{images}{arm_svg(self.seen.state_deg, self.goal_deg)}"
-
-    def _button(self, what: str, words: str, tip: str, work: Callable[[], None]) -> widgets.Button:
-        button = widgets.Button(description=words, tooltip=tip, layout=widgets.Layout(width="100px"))
-        return self.on_click(button, work).add_class(f"smolkit-teleop-{what}")
-
-    def _record_as_written(self) -> None:
-        self.record(self._task.value)
 
     def _enable(self) -> None:
         recording = self.recorder is not None and self.recorder.recording

@@ -71,7 +71,7 @@ def test_the_table_stops_the_hand_and_a_folded_joint_gives_it_room() -> None:
         panel.refresh()
         if panel.blocked:
             break
-    assert "The table is in the way of elbow_flex" in panel._words.value
+    assert "The table is in the way of elbow_flex" in panel._html.value
     panel.move(wrist_flex=-90)
     panel.hurry()
     assert from_radians(servos.plant.angle_rad)[2] == pytest.approx(96) and not panel.blocked
