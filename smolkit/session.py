@@ -26,13 +26,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from smolkit.lock import locked
 from smolkit.report import SmolkitError
-
-try:
-    import fcntl
-except ImportError:                                # Windows
-    fcntl = None
-    import msvcrt
 
 SOUND = re.compile(r"tcp://127\.0\.0\.1:\d{1,5} [0-9a-f]{64} \d{1,9}")
 TRIES, PAUSE_S = 10, 0.02                          # who looks whether we live holds our lock for a moment
@@ -127,7 +122,7 @@ class Claim:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         self._path = _runtime_folder() / f"session-{plain}-{digest}.json"
         for _ in range(TRIES):
-            self._lock = _lock(self._path.with_suffix(".lock"))
+            self._lock = locked(self._path.with_suffix(".lock"))
             if self._lock is not None:
                 return
             time.sleep(PAUSE_S)
@@ -150,7 +145,7 @@ class Claim:
         """Removes the session file and frees the name; releasing twice is fine."""
         if self._lock is not None:
             self._path.unlink(missing_ok=True)
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> Claim:
@@ -160,22 +155,8 @@ class Claim:
         self.release()
 
 
-def _lock(path: Path) -> int | None:
-    """A lock that the system frees when this process ends, however it ends; None where another one has it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
 def _held(path: Path) -> bool:
-    handle = _lock(path)
-    if handle is not None:
-        os.close(handle)
-    return handle is None
+    file = locked(path)
+    if file is not None:
+        file.close()
+    return file is None

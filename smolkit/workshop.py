@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,12 +33,8 @@ from typer.core import TyperGroup
 from smolkit.arm.arm_type import TYPES, arm_type
 from smolkit.arm.calibration import Calibration
 from smolkit.data.files import Transaction, write_failure
+from smolkit.lock import locked
 from smolkit.report import SmolkitError
-
-try:
-    import fcntl
-except ImportError:                            # Windows
-    fcntl = None
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")  # also a file name on every system
 HOME = Path("~/.smolkit/bench")
@@ -175,19 +172,15 @@ def _note(room: Path, changed: Arm, when: datetime | None, what: str) -> Arm:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """One writer at a time; the system lets go of the lock when its process ends, however it ends."""
+    """One writer at a time: the second one waits."""
     room = folder.expanduser()
     try:
         room.mkdir(parents=True, exist_ok=True)
-        handle = open(room / ".lock", "a+")  # noqa: SIM115
+        while (file := locked(room / ".lock")) is None:
+            time.sleep(0.02)
     except OSError as error:
         raise write_failure(room, error) from error
-    with handle:
-        if fcntl is None:
-            import msvcrt
-            msvcrt.locking(handle.fileno(), msvcrt.LK_LOCK, 1)
-        else:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with file:
         yield room
 
 

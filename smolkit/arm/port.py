@@ -21,14 +21,14 @@ from typing import Any
 import serial
 from scservo_sdk import PortHandler
 
+from smolkit.lock import locked, owner, signed
 from smolkit.report import SmolkitError
 
 try:
-    import fcntl
     import termios
     WIRE_ERRORS: tuple[type[Exception], ...] = (serial.SerialException, OSError, termios.error)
 except ImportError:                                # Windows: COM ports are exclusive by themselves
-    fcntl = None
+    termios = None
     WIRE_ERRORS = (serial.SerialException, OSError)
 
 BAUDRATE = 1_000_000
@@ -167,22 +167,17 @@ def claim(name: str) -> Any:
 
     pyserial's own lock keeps a second program out but cannot say who the first one is.
     """
-    if fcntl is None or "://" in name:
+    if termios is None or "://" in name:
         return None
     real = os.path.realpath(name).strip("/").replace("/", "-")
-    handle = open(Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}-{real}.lock", "a+")  # noqa: SIM115
+    path = Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}-{real}.lock"
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        owner = handle.read().strip() or "unknown"
-        handle.close()
-        raise in_use(name, f"process {owner}") from None
-    handle.seek(0)
-    handle.truncate()
-    handle.write(str(os.getpid()))
-    handle.flush()
-    return handle
+        file = locked(path)
+    except OSError as error:                       # somebody else's file, or a link
+        raise cannot_open(name, error) from error
+    if file is None:
+        raise in_use(name, f"process {owner(path)}")
+    return signed(file)
 
 
 def in_use(name: str, owner: str) -> SmolkitError:

@@ -17,7 +17,6 @@ the leftovers of a crash. The lock lies in the folder, so it also holds for a se
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,17 +24,10 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from smolkit.data.files import write_failure
+from smolkit.lock import locked, owner, signed
 from smolkit.report import SmolkitError
 
-try:
-    import fcntl
-except ImportError:                                # Windows
-    fcntl = None
-    import msvcrt
-
 CLAIM_NAME = ".recording.lock"                     # holds the writer's process id; LeRobot looks at no such name
-FAR = 1 << 20                                      # Windows locks bytes against readers, too: one behind the text
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)     # some network drives: nobody can be kept out there
 
 
 class Claim:
@@ -47,18 +39,16 @@ class Claim:
         while not self._is_there():                # the one before us removed it between our two steps
             self._file.close()
             self._file = self._open()
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        signed(self._file)
 
     def release(self) -> None:
         """Lets the next one write, and removes the file; releasing twice is fine."""
         if self._file.closed:
             return
         with self._file, suppress(OSError):
-            if fcntl is None:
+            if os.name == "nt":
                 self._file.close()                 # Windows removes no open file
-            if fcntl is None or self._is_there():  # another one's, where the whole folder was replaced
+            if os.name == "nt" or self._is_there():  # another one's, where the whole folder was replaced
                 self._path.unlink()
 
     @contextmanager
@@ -78,15 +68,13 @@ class Claim:
 
     def _open(self) -> TextIOWrapper:
         try:
-            file = open(self._path, "a+", encoding="ascii")  # noqa: SIM115
+            file = locked(self._path)
         except OSError as error:
             raise write_failure(self._path, error) from error
-        if _locked(file):
+        if file is not None:
             return file
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        file.close()
-        here = f"{owner}: this one" if owner == str(os.getpid()) else owner
+        pid = owner(self._path)
+        here = f"{pid}: this one" if pid == str(os.getpid()) else pid
         raise SmolkitError("SK417", f"nobody else recording into {self._root}",
                            f"this folder is being recorded by process {here}",
                            "another notebook or terminal records into it, or a cell opened it twice",
@@ -123,15 +111,3 @@ def _not_empty(root: Path) -> SmolkitError:
                         "an earlier recording has the same name",
                         "take another folder, or continue it with DatasetWriter.resume(root)")
 
-
-def _locked(file: TextIOWrapper) -> bool:
-    """Takes the lock, which the system frees when this process ends, however it ends."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            file.seek(FAR)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        return error.errno in NO_LOCKS
-    return True

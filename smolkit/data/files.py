@@ -105,7 +105,8 @@ def write_failure(path: Path, error: OSError) -> SmolkitError:
         return SmolkitError("SK407", f"room on the disk for {path}", found,
                             "the disk, the quota or the file size limit is exhausted",
                             "free some space, then call save_episode() again: earlier episodes are safe")
-    return SmolkitError("SK407", f"to write {path}", str(error), "the folder is read-only, gone or unplugged",
+    return SmolkitError("SK407", f"to write {path}", str(error),
+                        "the folder is read-only, gone, unplugged, or on a network drive without file locks",
                         "check the path and its permissions")
 
 

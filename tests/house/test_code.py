@@ -15,7 +15,7 @@ from tests.paths import REPO
 
 MAX_LINES = 450
 # A room imports only rooms before it. The base rooms share the first place: they know only each other.
-BASE = ("report", "clock", "machine", "plotting", "session", "messages")
+BASE = ("report", "lock", "clock", "machine", "plotting", "session", "messages")
 ORDER = ("arm", "cameras", "sim", "safety", "teleop", "data", "smolvla", "training", "deploy",
          "evaluation", "widgets", "kit", "workshop", "lessons", "tour", "cli_teleop", "cli")
 PLACE = {**dict.fromkeys(BASE, 0), **{room: 1 + i for i, room in enumerate(ORDER)}}
