@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -150,7 +150,7 @@ class Leading:
                  say: Callable[[str], None] = typer.echo):
         self._kit, self._pilot, self._keys, self._typed = kit, pilot, keys, typed
         self._takes, self._say = Takes(recorder, say), say
-        self._over = self._again = False
+        self._over, self._again, self._turn = False, False, None
         self._status = ""
 
     def run(self, seconds: float, hz: int = 10) -> None:
@@ -167,15 +167,23 @@ class Leading:
         arm = self._kit.arm
         while not isinstance(self._kit.clock, SteppedClock) and arm.state.powered:
             self._say("it parks; SPACE stops it")
-            parking = threading.Thread(target=self._park, daemon=True)
-            parking.start()
-            while parking.is_alive():
-                self._heard()
+            self._aside(self._park)
             if arm.state is not State.HOLD:
                 return
             self._say(f"it stands; {AGAIN.upper()}: it parks")
             while arm.state is State.HOLD and AGAIN not in self._heard().lower():
                 continue
+
+    def _aside(self, work: Callable[[], None]) -> None:
+        """Does what takes the arm a while, and hears the space bar meanwhile."""
+        if isinstance(self._kit.clock, SteppedClock):
+            return work()
+        pool = ThreadPoolExecutor(1)
+        doing = pool.submit(work)
+        pool.shutdown(wait=False)                  # a Ctrl-C waits for nobody
+        while not doing.done():
+            self._heard()
+        return doing.result()
 
     def _park(self) -> None:
         try:
@@ -230,11 +238,12 @@ class Leading:
     def _energize(self) -> None:
         if self._again or not self._kit.arm.state.powered:
             rearm, self._again = self._again, False
-            self._kit.arm.energize(rearm=rearm)
+            self._aside(lambda: self._kit.arm.energize(rearm, self._turn))
 
     def _stopped(self, error: SmolkitError) -> None:
         """Says why, drops the episode, and waits until a person lets it go on or ends."""
         self._say(str(error))
+        self._seen()
         self._takes.spoil()
         self._say(f"{AGAIN.upper()}: go on, when the cause is gone. {END.upper()}: end. SPACE stops it when it parks.")
         while not (self._over or self._again):
@@ -257,6 +266,14 @@ class Leading:
 
     def _stop(self) -> None:
         self._kit.arm.hold("the space bar", lets_go=False)                 # it repeats while it is held
+        self._seen()
+
+    def _seen(self) -> None:
+        """A stop that comes after this one is not the one that a person lets the arm go on from."""
+        try:
+            self._turn = self._kit.arm.turn
+        except SmolkitError as error:                  # the guardian is gone
+            self._say(str(error))
 
 
 def _pilot(stack: ExitStack, kit: Kit, keys: HeldKeys, port: str | None, calibration: Path | None) -> Actor:

@@ -55,9 +55,11 @@ class RecordedArm:
         pos_deg = self._playhead.dataset.columns["observation.state"][row].astype(float)
         return JointState(pos_deg, nothing, nothing, nothing, nothing, nothing, nothing.astype(int), due_s)
 
-    def energize(self, rearm: bool = False) -> None:
+    def energize(self, rearm: bool = False, turn: int | None = None) -> None:
         """Refused."""
         raise _refusal()
+
+    turn = 0                                       # nobody ever arms it, or stops it
 
     def command(self, goal_deg: np.ndarray, **_: Any) -> np.ndarray:
         """Refused."""

@@ -90,10 +90,11 @@ class Desk:
         self.tell(self._rearm)
 
     def _rearm(self) -> None:
+        turn = self.arm.turn
         if found := self._others_stop():
             raise SmolkitError("SK824", "no stop but the lesson's own", found, "somebody else stopped the arm",
                                'look at it; when the cause is gone press "arm again" in section 2')
-        self.arm.energize(rearm=True)
+        self.arm.energize(rearm=True, turn=turn)
 
     def _others_stop(self) -> str:
         """What stopped the arm, where that was not this lesson; "" where nothing else did."""
@@ -255,9 +256,9 @@ class _AskedArm:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._arm, name)
 
-    def energize(self, rearm: bool = False) -> None:
+    def energize(self, rearm: bool = False, turn: int | None = None) -> None:
         self._ask()
-        self._arm.energize(rearm)
+        self._arm.energize(rearm, turn)
 
     def command(self, goal_deg: np.ndarray, **seen: Any) -> np.ndarray:
         self._ask()

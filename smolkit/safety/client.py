@@ -105,16 +105,16 @@ class GuardedArm:
 
     @property
     def turn(self) -> int:
-        """How often somebody armed it; who began to drive at another turn shall not go on."""
+        """Grows with each arming and each stop; who began to drive at another turn shall not go on."""
         return self._ask("state")["turn"]
 
     def read(self) -> JointState:
         """All joints, now."""
         return JointState(**self._ask("read")["read"])
 
-    def energize(self, rearm: bool = False) -> None:
-        """Torque on where the arm stands; after a stop only with `rearm`."""
-        self._ask("energize", ENERGIZE_S, rearm=rearm)
+    def energize(self, rearm: bool = False, turn: int | None = None) -> None:
+        """Torque on where the arm stands; after a stop only with `rearm`, and none that came after `turn`."""
+        self._ask("energize", ENERGIZE_S, rearm=rearm, turn=turn)
 
     def command(self, goal_deg: np.ndarray, *, observed_s: float | None = None,
                 frames: Mapping[str, str] | None = None) -> np.ndarray:

@@ -143,7 +143,7 @@ class Guardian:
             "park": guarded.park, "release": guarded.release}
         owner: Mapping[str, Callable[[], object]] = {
             "beat": lambda: guarded.beat(request.sent_s), "rest": guarded.rest, "bye": self._bye,
-            "energize": lambda: guarded.energize(bool(body.get("rearm"))),
+            "energize": lambda: guarded.energize(bool(body.get("rearm")), body.get("turn")),
             "command": lambda: {"sent": guarded.command(np.asarray(body["goal_deg"]), observed_s=body.get("observed_s"),
                                                         frames=body.get("frames"))}}
         if what in owner:

@@ -79,7 +79,7 @@ class Supervisor:
         self._unanswered = 0
         self._asked = False                        # somebody pressed stop since the torque came on, or since it parks
         self._owed = ""                            # what a release left unconfirmed: servos that may still hold
-        self.turn = 0                              # how often somebody armed it: who drove before shall not go on
+        self.turn = 0                              # grows with each arming and stop: whose news is older is refused
         self._observed_s: float | None = None
         self._moments = dict.fromkeys(("command", "beat", "answer", "state", "tick", "look"), self.clock.now_s())
         if isinstance(self.clock, SteppedClock):
@@ -98,11 +98,14 @@ class Supervisor:
         with self._lock, self._answers():
             return self._seen(self.arm.read())
 
-    def energize(self, rearm: bool = False) -> None:
-        """Torque on where the arm stands. After a stop only with `rearm`: somebody must have looked."""
+    def energize(self, rearm: bool = False, turn: int | None = None) -> None:
+        """Torque on where the arm stands. After a stop only with `rearm`: somebody must have looked.
+
+        turn: the `turn` that this somebody saw; a stop that came since then stays.
+        """
         with self._lock:
             self._mark("beat")
-            if self.stopped_by is not None and not rearm:
+            if self.stopped_by is not None and not (rearm and turn in (None, self.turn)):
                 raise self._refusal()
             if self.state in (State.RUNNING, State.ARMED) and self.arm.ready:
                 return self.rest()
@@ -182,7 +185,8 @@ class Supervisor:
             self.log.write(trip.moment_s, "stop", self.state, trip.stop.code, trip.text())
             if not (self._arming or self.state.powered or self.state is State.LOST):
                 return                             # limp already
-            self._asked, self.stopped_by = True, trip
+            self._asked = True
+            self._latch(trip)
             if twice or self._arming and not self.state.powered:
                 self._let_go()
             elif not self._arming and self.state is not State.LOST:
@@ -205,7 +209,7 @@ class Supervisor:
         """Torque off now, verified; a raised arm falls."""
         with self._lock:
             failed = self._let_go()
-        if failed is not None:
+        if failed:
             raise failed
 
     def close(self, park: bool | None = None) -> None:
@@ -231,8 +235,7 @@ class Supervisor:
     def tick(self, _: float = 0.0) -> None:
         """Looks after the arm; to be called 30 times a second while it is powered."""
         with self._lock:
-            now_s = self.clock.now_s()
-            took_s, self._moments["tick"] = now_s - self._moments["tick"], now_s
+            took_s, self._moments["tick"] = (now_s := self.clock.now_s()) - self._moments["tick"], now_s
             if self._owed and now_s - self._moments["state"] > RETRY_S:
                 self._let_go()
             if self._arming or not self.state.powered:
@@ -312,8 +315,7 @@ class Supervisor:
         self._become(State.PARKING, why)
 
     def _drive_home(self, now_s: float) -> None:
-        parking = self._parking
-        strength = parking.strength(now_s)
+        parking, strength = self._parking, self._parking.strength(now_s)
         if parking.arrived or strength == 0.0:
             self._let_go()
         elif strength < 1.0:
@@ -367,11 +369,15 @@ class Supervisor:
         if reaction is Reaction.WARN or not self.state.powered and reaction is not Reaction.LOST:
             return
         if self.state is State.PARKING and trip.name == "blocked":
-            self._parking, self.stopped_by = None, trip        # somebody is in the way home: stand, try again later
+            self._parking = None                   # somebody is in the way home: stand, try again later
+            self._latch(trip)
             self._hold_here()
         elif self.stopped_by is None or STRENGTH[reaction] > STRENGTH[self.stopped_by.stop.reaction]:
-            self.stopped_by = trip
+            self._latch(trip)
             self._stop(reaction)
+
+    def _latch(self, trip: Trip) -> None:
+        self.stopped_by, self.turn = trip, self.turn + 1
 
     def _stop(self, reaction: Reaction) -> None:
         if reaction is Reaction.LOST:

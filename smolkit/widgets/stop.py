@@ -77,7 +77,7 @@ class StopButton(Panel):
     def __init__(self, arm: Any, reason: str = "the stop button"):
         super().__init__()
         self.arm, self.reason = arm, reason
-        self.state, self.why = State.IDLE, ""
+        self.state, self.why, self.turn = State.IDLE, "", 0
         self._apart = hasattr(arm, "watcher")      # a guardian's process; else a supervisor in this one
         self.line = arm.watcher() if self._apart else arm
         self._heard, self._hearing = deque(maxlen=64), threading.Lock()
@@ -95,8 +95,8 @@ class StopButton(Panel):
                                "or the guardian is of another version", "pull the power")
 
     def arm_again(self) -> None:
-        """Torque on after a stop, where the arm stands."""
-        self.arm.energize(rearm=True)
+        """Torque on where the arm stands, after the stop that is shown; one that came since then stays."""
+        self.arm.energize(rearm=True, turn=self.turn)
         self.refresh()
 
     @property
@@ -114,7 +114,8 @@ class StopButton(Panel):
 
     def sample(self) -> None:
         try:
-            self.state, self.why = self.line.state, self.line.why
+            turn = self.line.turn                  # first: a stop between these questions makes it old
+            self.state, self.why, self.turn = self.line.state, self.line.why, turn
         except SmolkitError:
             if not self._apart or self.arm.endpoint.alive:
                 raise

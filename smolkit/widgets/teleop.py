@@ -127,8 +127,9 @@ class TeleopPanel(Panel):
         """To move an arm that was armed at `turn`: who armed it again after a stop did not ask for this drive."""
         self._require_open()
         if self.kit.arm.turn != turn:
-            raise SmolkitError("SK834", "an arm that nobody stopped during the drive", "one that was armed anew",
-                               "it was stopped, and then armed again", "look at the arm, then press drive")
+            raise SmolkitError("SK834", "an arm that nobody stopped during the drive",
+                               self.kit.arm.why or "one that was armed anew",
+                               "a stop ends the drive, armed again or not", "look at the arm, then press drive")
 
     # --- threads ----------------------------------------------------------------------------------------
 

@@ -77,6 +77,21 @@ def test_a_stop_is_heard_while_two_threads_switch_on():
     guarded.close(park=False)
 
 
+@pytest.mark.fault(23)
+def test_who_arms_again_undoes_only_the_stop_that_they_saw():
+    guarded, servo_bus = supervised(Envelope("standard"))
+    guarded.energize()
+    guarded.hold("the first", lets_go=False)
+    seen = guarded.turn
+    guarded.hold("the second", lets_go=False)
+    with pytest.raises(SmolkitError, match="the second"):
+        guarded.energize(rearm=True, turn=seen)
+    assert guarded.state is State.HOLD
+    guarded.energize(rearm=True, turn=guarded.turn)
+    assert guarded.state is State.ARMED
+    guarded.close(park=False)
+
+
 def suppressed(call) -> None:
     with suppress(SmolkitError):
         call()

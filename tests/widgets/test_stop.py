@@ -116,6 +116,19 @@ def test_no_press_arms_the_arm_only_the_other_button_does(kit: Kit, page: Page, 
     assert page.button.why == "" and not page.button.face.rearms
 
 
+def test_arm_again_undoes_no_stop_that_the_page_has_not_shown(kit: Kit, page: Page):
+    kit.arm.energize()
+    page.send("stop")
+    with kit.arm.watcher() as somebody:
+        somebody.hold("a visitor", lets_go=False)
+    with pytest.raises(SmolkitError, match="a visitor"):
+        page.button.arm_again()
+    assert kit.arm.state is State.HOLD
+    page.button.refresh()
+    page.button.arm_again()
+    assert kit.arm.state is State.ARMED
+
+
 def test_an_old_message_that_comes_again_arms_nothing(kit: Kit, page: Page, within):
     kit.arm.energize()
     page.send("stop")
