@@ -34,7 +34,8 @@ TOO_ALIKE = 0.6                                # of a match between two passport
 
 # -- 2.1: rate and dropped frames --------------------------------------------------------------------------------
 
-FILMS = (([0.0, 0.1, 0.2, 0.5, 0.6], 10.0), ([7.0, 7.04, 7.12, 7.16], 25.0), ([3.0, 3.034, 3.066, 3.1, 3.233], 30.0))
+FILMS = (([0.0, 0.1, 0.2, 0.5, 0.6], 10.0), ([7.0, 7.04, 7.12, 7.16], 25.0), ([3.0, 3.034, 3.066, 3.1, 3.233], 30.0),
+         ([2.0, 2.12, 2.24, 2.36, 2.48, 2.6], 10.0), ([5.0, 5.1, 5.14, 5.24, 5.34], 10.0))    # slow; one comes early
 
 
 def check_rate(rate_and_dropped: Callable[[list[float], float], tuple[float, int] | None]) -> str:
@@ -43,7 +44,7 @@ def check_rate(rate_and_dropped: Callable[[list[float], float], tuple[float, int
         given, wrong = RATE.call(rate_and_dropped, list(captured_s), fps)
         if wrong or given is None:
             return wrong or RATE.not_attempted
-        if not (isinstance(given, tuple | list) and len(given) == 2 and all(map(is_number, given))):
+        if not _numbers(given, 2):
             return RATE.not_yet("Return two numbers: (rate, dropped)")
         hint = _rate_hint(given, captured_s, fps)
         if hint:
@@ -52,20 +53,26 @@ def check_rate(rate_and_dropped: Callable[[list[float], float], tuple[float, int
     return RATE.passed("A rate without the number of dropped pictures hides half of the truth")
 
 
+def _numbers(given: Any, count: int) -> bool:
+    return isinstance(given, tuple | list | np.ndarray) and len(given) == count and all(map(is_number, given))
+
+
 def _rate_hint(given: Sequence[float], captured_s: list[float], fps: float) -> str:
     frames = [Frame(np.zeros((4, 4, 3), np.uint8), moment, k + 1) for k, moment in enumerate(captured_s)]
     right, (rate, dropped) = health_of(frames, fps), given
     span_s = captured_s[-1] - captured_s[0]
     if abs(rate - right.fps) > 0.02:
         why = {fps: "Believe the moments, not the promise",
+               (len(captured_s) - 1) / (captured_s[-1] or 1): "The clock was not at 0 when the film began",
                len(captured_s) / span_s: f"Between {len(captured_s)} pictures there are {len(captured_s) - 1} gaps"}
         near = min(why, key=lambda value: abs(value - rate))
         return f"a rate of {rate:.2f}. {why[near] if abs(near - rate) < 0.02 else 'How many gaps in how long?'}"
     if dropped == right.dropped:
         return ""
     wide = sum((b - a) * fps > 1.5 for a, b in zip(captured_s, captured_s[1:], strict=False))
-    return f"{dropped:g} dropped. " + ("A gap of four periods lacks three pictures, not one" if dropped == wide else
-                                       "How many periods fit into each gap? A little jitter loses no picture")
+    why = ("A gap of four periods lacks three pictures, not one" if wide == dropped != 0 else
+           "How many periods fit into each gap? Up to 1.5 of them, none is lost")
+    return f"{dropped:g} dropped. {why}"
 
 
 # -- 2.2: pixels ---------------------------------------------------------------------------------------------------
@@ -94,7 +101,8 @@ def compare_pixels(prediction: Any) -> str:
 
 # -- 2.3: into a square --------------------------------------------------------------------------------------------
 
-SHAPES = ((480, 640, 512), (240, 320, 64), (640, 480, 512), (96, 96, 96), (720, 1280, 256))
+SHAPES = ((480, 640, 512), (240, 320, 64), (640, 480, 512), (96, 96, 96), (720, 1280, 256), (426, 640, 512),
+          (48, 64, 96))                        # 340.8 rows; smaller than the square
 
 
 def check_fit(fit: Callable[[int, int, int], tuple[int, int, int, int] | None]) -> str:
@@ -103,7 +111,7 @@ def check_fit(fit: Callable[[int, int, int], tuple[int, int, int, int] | None]) 
         given, wrong = FIT.call(fit, height, width, side)
         if wrong or given is None:
             return wrong or FIT.not_attempted
-        if not (isinstance(given, tuple | list) and len(given) == 4 and all(map(is_number, given))):
+        if not _numbers(given, 4):
             return FIT.not_yet("Return four numbers: (new height, new width, rows on top, columns on the left)")
         hint = _fit_hint(tuple(given), height, width, side)
         if hint:
@@ -118,8 +126,12 @@ def _fit_hint(given: tuple[float, ...], height: int, width: int, side: int) -> s
         return ""
     if given[:2] == (side, side):
         return "Squares become oblongs: the aspect ratio must stay"
+    if given == (wide, tall, side - wide, side - tall):
+        return "Height comes before width, rows before columns"
     if max(given[:2]) > side:
         return "It does not fit: the longer side decides"
+    if max(given[:2]) < side:
+        return f"The longer side becomes {side}, also where the picture is smaller"
     if given[:2] != (tall, wide):
         return "Divide both sides by the same ratio, and round down"
     if given[2:] == ((side - tall) // 2, (side - wide) // 2):
@@ -132,11 +144,13 @@ def _fit_hint(given: tuple[float, ...], height: int, width: int, side: int) -> s
 
 def check_passports(make: Callable[[CameraDesk, Path], Any], desk: CameraDesk, folder: Path) -> str:
     """Exercise 2.4: two saved passports, sharp, lit, of two cameras, taken while the arm moved."""
-    _, wrong = PASSPORTS.call(make, desk, folder)
+    before = _written(folder)
+    given, wrong = PASSPORTS.call(make, desk, folder)
     if wrong:
         return wrong
-    if not any((folder / f"{role}.json").exists() for role in ROLES):
-        return PASSPORTS.not_attempted
+    if _written(folder) == before:                 # what lies there is an earlier attempt's
+        return PASSPORTS.not_attempted if given is None else PASSPORTS.not_yet(
+            "Nothing was written: save_passport(passport, folder), once for each role")
     passports = {}
     for role in ROLES:
         try:
@@ -149,6 +163,10 @@ def check_passports(make: Callable[[CameraDesk, Path], Any], desk: CameraDesk, f
     if not hints and alike > TOO_ALIKE:
         hints = [f"Front and wrist show the same ({alike:.2f} of 1 alike): is one camera open twice?"]
     return PASSPORTS.not_yet(hints[0]) if hints else PASSPORTS.passed("From now on a wrong camera has a name")
+
+
+def _written(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in folder.glob("*.json")}
 
 
 def _passport_hint(role: str, passport: Passport) -> str:

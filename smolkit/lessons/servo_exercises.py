@@ -2,8 +2,9 @@
 
     >>> print(check_checksum(lambda body: None))
     Exercise 1.1: not attempted yet
-    >>> print(check_checksum(lambda body: sum(body) & 255))
-    Exercise 1.1: not yet. For 01 02 01 (ping servo 1) you give 04, the servo expects FB. Turn every bit round: ~
+    >>> print(check_checksum(lambda body: 255))
+    Exercise 1.1: not yet. For 03 05 03 2A 00 08 (servo 3, to 2048) you give FF, it expects C2. Add all bytes of body, \
+turn the bits round, keep the lowest eight
     >>> print(check_turned(lambda before, now: now - before))
     Exercise 1.3: not yet. From 4090 to 5 you say -4085, the shaft turned +11. It went over the seam: go the shorter way
 """
@@ -28,11 +29,10 @@ from smolkit.report import SmolkitError
 TOOTH_DEG = 360 / 25                               # Feetech's data sheet: horn spline 25T, 5.9 mm
 HELD_DEG = 10.0                                    # how well one holds a joint level by eye
 CHECKSUM, PREDICTION, TURNED, HANDS, PERCENT = (Exercise(f"1.{n}") for n in range(1, 6))
-BODIES = {"01 02 01": "ping servo 1", "03 05 03 2A 00 08": "servo 3, go to 2048",
+BODIES = {"03 05 03 2A 00 08": "servo 3, to 2048", "01 02 01": "ping servo 1",
           "FE 0A 82 38 02 01 02 03 04 05 06": "all six, where are you"}
-TURNS = ((100, 110), (4090, 5), (5, 4090), (2047, 0), (0, 0), (3000, 1100))
-JAW_CASES = ((2047, 1500, 3010, 0), (1500, 1500, 3010, 0), (1400, 1500, 3010, 0), (3500, 1500, 3010, 0),
-             (2047, 1500, 3010, 1), (3010, 1500, 3010, 1))
+TURNS = ((100, 110), (4090, 5), (5, 4090), (2047, 0), (0, 0), (3000, 1100), (3300, 1100), (1100, 3300))
+JAW_CASES = tuple((ticks, 1500, 3010, mode) for mode in (0, 1) for ticks in (2047, 1500, 3010, 1400, 3500))
 GUESSES = ("one_tooth_deg", "joints_over_seam")
 
 
@@ -46,30 +46,32 @@ def check_checksum(checksum: Callable[[bytes], int | None]) -> str:
         if given is None:
             return CHECKSUM.not_attempted
         right = packets.checksum(body)
-        if type(given) is not int or given != right:
-            shown = f"{given:02X}" if type(given) is int else repr(given)
-            return CHECKSUM.not_yet(f"For {text} ({meaning}) you give {shown}, the servo expects {right:02X}. "
-                                    f"{_checksum_hint(given, body)}")
+        whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+        if not whole or given != right:
+            shown = f"{int(given):02X}" if whole else repr(given)
+            hint = _checksum_hint(int(given), body) if whole else "Return one whole number, 0 to 255"
+            return CHECKSUM.not_yet(f"For {text} ({meaning}) you give {shown}, it expects {right:02X}. {hint}")
     return CHECKSUM.passed("A wire that flips one bit cannot get past it")
 
 
-def _checksum_hint(given: Any, body: bytes) -> str:
-    if type(given) is not int:
-        return "Return one whole number, 0 to 255"
+def _checksum_hint(given: int, body: bytes) -> str:
     if given == sum(body) & 255:
         return "Turn every bit round: ~"
-    if given in (~sum(body), sum(body)):
+    if given in (~sum(body), sum(body), 255 - sum(body)):
         return "Keep the lowest eight bits only: & 255"
     if given == packets.checksum(packets.HEADER + body):
         return "The two FF of the header do not count"
     if given == -sum(body) & 255:
         return "That is minus the sum; turning the bits round gives one less"
-    return "Add all bytes, turn the bits round, keep the lowest eight"
+    return "Add all bytes of body, turn the bits round, keep the lowest eight"
 
 
 def check_guesses(prediction: Mapping[str, float | None]) -> str:
     """Exercise 1.2: an angle and a count, guessed before they are measured."""
-    return check_prediction(PREDICTION, prediction, GUESSES, 0, 360)
+    said = check_prediction(PREDICTION, prediction, GUESSES, 0, 360)
+    if "pass" in said and prediction["joints_over_seam"] > len(JOINT_NAMES):
+        return PREDICTION.not_yet("An arm has six joints: 0 to 6, please, for joints_over_seam")
+    return said
 
 
 def compare_guesses(prediction: Mapping[str, float | None], calibration: Calibration) -> str:
@@ -174,7 +176,7 @@ def _percent_hint(given: Any, ticks: int, low: int, high: int, drive_mode: int) 
     if not is_number(given):
         return "Return a number"
     straight = 100 * (ticks - low) / (high - low)
-    if abs(given - straight) < 0.01 and not low <= ticks <= high:
+    if not low <= ticks <= high and min(abs(given - straight), abs(given - 100 + straight)) < 0.01:
         return "A jaw pressed past its range is still 0 or 100: clip first"
     if abs(given - straight / 100) < 0.001:
         return "That is a share, 0 to 1"

@@ -34,25 +34,19 @@ NEAR = 3                                           # in the register's unit
 
 @dataclass(frozen=True)
 class Clue:
-    """A fault of the catalogue: how it is injected, and the registers that give it away."""
+    """A fault of the catalogue, and how it is injected."""
 
     parameters: Mapping[str, Any]
-    telling: tuple[str, ...]                       # by name
     lead: str                                      # for who has the joint, but not yet the fault
 
 
 CLUES = {
-    "hot_servo": Clue({"temperature_c": 68.0}, ("Present_Temperature",),
-                      "What would you feel with a finger on that servo?"),
-    "error_flag": Clue({"bits": registers.OVERLOAD}, ("Status",), "Ask the servo itself: register Status"),
-    "protections_off": Clue({}, ("Unloading_Condition", "Protection_Current", "Min_Position_Limit",
-                                 "Max_Position_Limit"),
-                            "Compare its protection registers with its neighbours'"),
-    "odd_calibration": Clue({"offset_ticks": 300}, ("Homing_Offset", "Present_Position"),
-                            "Compare Homing_Offset with the file, hunt.calibration"),
-    "slipped_horn": Clue({"ticks": TOOTH_TICKS}, ("Present_Position",),
-                         "The settings are as filed, yet in the middle pose it does not read 2047"),
-    "stale_goal": Clue({"ticks": 800}, ("Goal_Position",), "Where would it drive if torque came on now?"),
+    "hot_servo": Clue({"temperature_c": 68.0}, "What would you feel with a finger on that servo?"),
+    "error_flag": Clue({"bits": registers.OVERLOAD}, "Ask the servo itself: register Status"),
+    "protections_off": Clue({}, "Compare its protection registers with its neighbours'"),
+    "odd_calibration": Clue({"offset_ticks": 300}, "Compare Homing_Offset with the file, hunt.calibration"),
+    "slipped_horn": Clue({"ticks": TOOTH_TICKS}, "Its settings are as filed; what does it read in the middle pose?"),
+    "stale_goal": Clue({"ticks": 800}, "Where would it drive if torque came on now?"),
 }
 
 
@@ -66,6 +60,7 @@ class Hunt:
         self.calibration = fake.calibrated(servos)
         servos.power_cycle()
         self.bus = Bus(connect(servos))
+        self._healthy = {register.name: self.bus.read(self._servo, register) for register in registers.TABLE}
         self._injected = fault(self._fault, servos, servo=self._servo, **CLUES[self._fault].parameters)
         self._injected.__enter__()
 
@@ -101,7 +96,7 @@ class Hunt:
                                 "there. Compare all six in a table")
         if answer["fault"] != self._fault:
             return HUNT.not_yet(f"The joint is right, the fault is another one. {clue.lead}")
-        if register.name not in clue.telling:
+        if found == self._healthy[register.name]:
             return HUNT.not_yet(f"Joint and fault are right, but {register.name} = {found} is no evidence of it. "
                                 f"{clue.lead}")
         return HUNT.passed(f"{self._fault} in {answer['joint']}: {register.name} = {found}. Another seed hides another")

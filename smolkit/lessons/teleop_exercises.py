@@ -23,6 +23,7 @@ from smolkit.report import SmolkitError
 
 FATES = ("goes on to its goal", "falls at once", "stands, then parks")
 LEAST_EPISODES = 4
+SHARE_NEAR = 0.002                                 # of 3.3: a sum over N - 1 steps is not one over N frames
 
 
 def check_prediction(prediction: Any) -> str:
@@ -57,7 +58,7 @@ def check_lag(lag_ms: Callable[[np.ndarray, np.ndarray, float], float | None]) -
         action, state = _hand_and_follower(frames)
         given, error = exercise.call(lag_ms, action.copy(), state.copy(), period_ms)
         if error:
-            return error
+            return error + (". Is action[:-shift] empty? It is where shift is 0" if "ValueError" in error else "")
         if given is None:
             return exercise.not_attempted
         right = frames * period_ms
@@ -84,8 +85,8 @@ def _lag_hint(given: float, frames: int, period_ms: float) -> str:
         return "That is frames; how many ms is one?"
     if frames and abs(given - frames * period_ms / 1000) < 0.01:
         return "Those are seconds."
-    return ("For each shift, compare action[:-shift] with state[shift:], each less its own mean: the two may stand "
-            "on different zeros.")
+    return ("For each shift, compare action[:len(action) - shift] with state[shift:], each less its own mean: the two "
+            "may stand on different zeros.")
 
 
 def check_idle(idle: Callable[[np.ndarray, float], float | None]) -> str:
@@ -100,37 +101,43 @@ def check_idle(idle: Callable[[np.ndarray, float], float | None]) -> str:
         if not is_number(given):
             return exercise.not_yet(f"One number, please, not {type(given).__name__}")
         right = idle_share(state, fps)
-        if abs(given - right) > 0.011:
+        if abs(given - right) > SHARE_NEAR:
             return exercise.not_yet(_idle_hint(float(given), state, fps, right))
     return exercise.passed("Above 0.3 show it again: who learns from pauses, pauses")
 
 
 def _idle_cases() -> list[tuple[np.ndarray, float]]:
-    """(state (101, 6), fps): moves to and fro, one joint alone, another rate; the gripper in percent of 1 deg."""
-    still, there = np.zeros((101, 6)), np.zeros((101, 6))
-    there[:, 2] = np.interp(np.arange(101), [0, 30, 60, 100], [0, 45, 0, 0])
-    one_by_one = still.copy()
-    one_by_one[:, 0] = np.interp(np.arange(101), [0, 20, 100], [0, 40, 40])
-    one_by_one[:, 3] = np.interp(np.arange(101), [0, 40, 70, 100], [0, 0, 60, 60])
-    creeping = still.copy()
-    creeping[:, 0] = np.interp(np.arange(101), [0, 60, 100], [0, 6, 18])           # 0.1, then 0.3 deg a frame
-    return [(there, 10.0), (one_by_one, 10.0), (creeping, 10.0), (creeping, 30.0)]
+    """(state (101, 6), fps): stretches of one speed each, chosen so that every usual mistake gives another share."""
+    stretches = ((20, ()), (16, ((2, 3.6),)), (9, ((2, -3.6),)), (12, ((0, 0.4), (3, 0.4))), (7, ((5, 2.7),)),
+                 (25, ((1, 6.0),)), (11, ((4, 0.5),)))                             # steps, (joint, deg a frame)
+    step = np.zeros((100, 6))
+    begin = np.cumsum([0, *(steps for steps, _ in stretches)])
+    for first, (steps, moves) in zip(begin, stretches, strict=False):
+        for joint, deg in moves:
+            step[first:first + steps, joint] = deg
+    state = np.vstack([np.zeros(6), np.cumsum(step, axis=0)])
+    return [(state, 10.0), (state, 30.0)]
 
 
 def _idle_hint(given: float, state: np.ndarray, fps: float, right: float) -> str:
     step = np.diff(state, axis=0)
-    told = f"you give {given:.2f}, it is {right:.2f}."
+    speed = np.abs(step) * fps                     # (N - 1, 6) deg/s
+    told = f"you give {given:.3f}, it is {right:.3f}."
     if not 0 <= given <= 1:
         return f"A share lies between 0 and 1; you give {given:g}. Divide by 100?"
-    if abs(given - (1 - right)) < 0.011 and abs(given - right) > 0.011:
-        return f"That is the share in which something moved; {told}"
-    if abs(given - (step.max(axis=1) * fps < 5).mean()) < 0.011:
-        return f"A joint that goes back moves, too: {told} Where is the absolute value?"
-    if abs(given - (np.abs(step) * fps < 5).mean()) < 0.011:
-        return f"You count joints; an arm is idle only while all six are: {told}"
-    if abs(given - (np.abs(step).max(axis=1) < 5).mean()) < 0.011:
-        return f"5 deg/s, not 5 deg a frame: {told} Multiply by fps"
-    return f"At {fps:g} frames a second {told} Compare the fastest joint of each step with 5 deg/s"
+    usual = ((1 - right, "That is the share in which something moved"),
+             (right * len(step) / len(state), f"{len(state)} frames are {len(step)} steps"),
+             ((step.max(axis=1) * fps < 5).mean(), "A joint that goes back moves, too: where is the absolute value?"),
+             ((speed < 5).mean(), "You count joints; an arm is idle only while all six are"),
+             ((speed < 5).any(axis=1).mean(), "One slow joint is not enough: all six must be slow"),
+             ((speed.sum(axis=1) < 5).mean(), "Two joints at 4 deg/s are both slow: do not add them up"),
+             ((np.linalg.norm(speed, axis=1) < 5).mean(), "Two joints at 4 deg/s are both slow: do not add them up"),
+             ((speed[:, :5] < 5).all(axis=1).mean(), "The gripper counts, too"),
+             ((speed.max(axis=1) <= 5).mean(), "5 deg/s or faster is moving: exactly 5, too"),
+             ((speed.max(axis=1) < 5 * fps).mean(), "5 deg/s, not 5 deg a frame: multiply by fps"),
+             ((speed.max(axis=1) < fps / 2).mean(), "Not every film has 10 frames a second: multiply by fps"))
+    hint = next((words for share, words in usual if abs(given - share) <= SHARE_NEAR), "")
+    return f"At {fps:g} frames a second {told} {hint or 'Compare the fastest joint of each step with 5 deg/s'}"
 
 
 def check_dataset(root: Any, least: int = LEAST_EPISODES) -> str:

@@ -82,6 +82,7 @@ def test_solutions_pass(solutions: ModuleType, desk: CameraDesk, tmp_path: Path)
     assert "2.2: pass" in check_pixels(solutions.prediction)
     assert "2.3: pass" in check_fit(solutions.fit)
     assert "2.4: pass" in check_passports(solutions.make_passports, desk, tmp_path)
+    assert "not attempted" in check_passports(lambda desk, folder: None, desk, tmp_path)       # yesterday's do not count
 
 
 def test_every_case_can_be_solved(solutions: ModuleType, desk: CameraDesk, cases: dict[str, Case],
@@ -123,6 +124,10 @@ def right_rate(captured_s: list[float]) -> float:
     (rates(right_rate, lambda gaps: sum(gap > 1.5 for gap in gaps)), "lacks three"),
     (rates(right_rate, lambda gaps: sum(int(gap) for gap in gaps)), "How many periods"),
     (lambda captured_s, fps: 6.67, "two numbers"),
+    (lambda captured_s, fps: ((len(captured_s) - 1) / captured_s[-1], 2 if fps == 10 else 1), "not at 0"),
+    (lambda captured_s, fps: ((n := len(captured_s) - 1) / (t := captured_s[-1] - captured_s[0]), round(t * fps) - n),
+     "Up to 1.5"),
+    (rates(right_rate, lambda gaps: sum(round(gap) - 1 for gap in gaps)), "Up to 1.5"),
     (lambda captured_s, fps: (6.67, None), "two numbers"),
     (lambda captured_s, fps: captured_s[9], "IndexError"),
 ])
@@ -142,10 +147,13 @@ def test_guesses_in_pixels() -> None:
 @pytest.mark.parametrize("wrong, hint", [
     (lambda h, w, s: (s, s, 0, 0), "oblongs"),
     (lambda h, w, s: (int(h * s / min(h, w)), int(w * s / min(h, w)), 0, 0), "does not fit"),
-    (lambda h, w, s: (h, w, s - h, s - w) if max(h, w) <= s else (h // 2, w // 2, 0, 0), "same ratio"),
+    (lambda h, w, s: (h, w, s - h, s - w) if max(h, w) <= s else (h // 2, w // 2, 0, 0), "longer side becomes"),
     (lambda h, w, s: ((t := int(h * s / max(h, w))), (u := int(w * s / max(h, w))), (s - t) // 2, (s - u) // 2),
      "In the middle"),
     (lambda h, w, s: (int(h * s / max(h, w)), int(w * s / max(h, w)), 0, 0), "none of it below"),
+    (lambda h, w, s: ((t := round(h * s / max(h, w))), (u := round(w * s / max(h, w))), s - t, s - u), "round down"),
+    (lambda h, w, s: ((t := int(h * (k := min(1, s / max(h, w))))), (u := int(w * k)), s - t, s - u), "is smaller"),
+    (lambda h, w, s: ((u := int(w * s / max(h, w))), (t := int(h * s / max(h, w))), s - u, s - t), "Height comes"),
     (lambda h, w, s: (384, 512), "four numbers"),
     (lambda h, w, s: s / 0, "ZeroDivisionError"),
 ])
@@ -179,6 +187,7 @@ def test_half_a_set_or_one_camera_twice(desk: CameraDesk, tmp_path: Path) -> Non
     def loses_the_folder(desk: CameraDesk, folder: Path) -> None:
         raise OSError("disk full")
 
+    assert "Nothing was written" in check_passports(lambda desk, folder: desk.take_passports(desk.film()), desk, tmp_path)
     verdict = check_passports(only_front, desk, tmp_path / "a")
     assert "wrist camera's passport cannot be read" in verdict and str(tmp_path) not in verdict
     assert "open twice" in check_passports(twice, desk, tmp_path / "b")

@@ -94,6 +94,7 @@ def test_solutions_pass(solutions, desk, tmp_path):
     (lambda body: 0, "Add all bytes"),
     (lambda body: "FB", "whole number"),
     (lambda body: True, "whole number"),
+    (lambda body: 255 - sum(body), "lowest eight bits"),
     (lambda body: 1 / 0, "ZeroDivisionError"),
 ])
 def test_wrong_checksums(wrong, hint):
@@ -105,6 +106,7 @@ def test_wrong_checksums(wrong, hint):
     ({"one_tooth_deg": 14.4, "joints_over_seam": "three"}, "joints_over_seam"),
     ({"one_tooth_deg": -14.4, "joints_over_seam": None}, "one_tooth_deg, joints_over_seam"),
     (None, "Keep the dictionary"),
+    ({"one_tooth_deg": 14.4, "joints_over_seam": 30}, "six joints"),
 ])
 def test_wrong_guesses(wrong, hint):
     assert "not yet" in check_guesses(wrong) and hint in check_guesses(wrong)
@@ -125,6 +127,7 @@ def test_guesses_are_compared_with_what_was_measured(solutions, desk, tmp_path):
     (lambda before, now: (now - before) % 4096, "shorter way"),
     (lambda before, now: (now - before + 2047) % 4095 - 2047, "4096"),
     (lambda before, now: abs((now - before + 2048) % 4096 - 2048), "sign"),
+    (lambda before, now: (now - before + 3000) % 4096 - 3000 if now > before else now - before, "shorter way"),
     (lambda before, now: 7, "between -2048 and 2047"),
     (lambda before, now: "far", "whole number"),
     (lambda before, now: [][0], "IndexError"),
@@ -137,12 +140,20 @@ def test_wrong_turns(wrong, hint):
     (lambda t, a, b, d: 100 * (t - a) / (b - a), "clip first"),
     (lambda t, a, b, d: (t - a) / (b - a), "0 to 1"),
     (lambda t, a, b, d: 100 * (min(max(t, a), b) - a) / (b - a), "other end"),
+    (lambda t, a, b, d: 100 * (b - t) / (b - a) if d else 100 * (min(max(t, a), b) - a) / (b - a), "clip first"),
     (lambda t, a, b, d: 200 * (t - a) / (b - a) - 100, "low is 0"),
     (lambda t, a, b, d: "half", "Return a number"),
     (lambda t, a, b, d: t / 0, "ZeroDivisionError"),
 ])
 def test_wrong_percents(wrong, hint):
     assert "not yet" in check_percent(wrong) and hint in check_percent(wrong)
+
+
+def test_other_right_answers():
+    """Numbers of NumPy's are numbers, and there is more than one way."""
+    assert "pass" in check_checksum(lambda body: np.uint8(255 - sum(body) % 256))
+    assert "pass" in check_turned(lambda a, b: min((b - a, b - a + 4096, b - a - 4096), key=abs))
+    assert "pass" in check_percent(lambda t, a, b, d: np.clip(100 * ((b - t if d else t - a) / (b - a)), 0, 100))
 
 
 # -- their own calibration --------------------------------------------------------------------------------
@@ -223,6 +234,12 @@ def test_every_seed_hides_one_fault_that_registers_give_away():
         names.add(answer["fault"])
         assert hunt.check(answer).startswith("Exercise 1.6: pass"), (seed, answer)
     assert names == set(CLUES)
+
+
+def test_whatever_the_fault_changed_is_evidence():
+    hunt = Hunt(1)                                             # protections_off in the wrist_flex
+    found = {"joint": "wrist_flex", "fault": "protections_off", "register": "Max_Torque_Limit", "value": 1000}
+    assert "pass" in hunt.check(found)
 
 
 def test_a_register_may_be_named_or_given():

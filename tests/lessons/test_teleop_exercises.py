@@ -90,6 +90,7 @@ def correlation(action, state, longest=10):
     (lambda a, s, p: int(np.argmax(correlation(a, s))), "how many ms is one"),
     (lambda a, s, p: float(np.argmax(correlation(a, s))) * p / 1000, "seconds"),
     (lambda a, s, p: p * np.argmin([np.abs(a[:len(a) - k] - s[k:]).mean() for k in range(10)]), "its own mean"),
+    (lambda a, s, p: p * np.argmax([np.corrcoef(a[:-k], s[k:])[0, 1] for k in range(10)]), "where shift is 0"),
     (lambda a, s, p: 0.0, "its own mean"), (lambda a, s, p: 1 / 0, "ZeroDivisionError"),
     (lambda a, s, p: correlation(a, s), "One number"), (lambda a, s, p: float("nan"), "One number")])
 def test_wrong_lags_get_a_hint(wrong, hint):
@@ -102,8 +103,14 @@ def test_wrong_lags_get_a_hint(wrong, hint):
     (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * f >= 5).mean(), "in which something moved"),
     (lambda s, f: (np.diff(s, axis=0).max(axis=1) * f < 5).mean(), "absolute"),
     (lambda s, f: (np.abs(np.diff(s, axis=0)) * f < 5).mean(), "count joints"),
-    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) < 5).mean(), "Multiply by fps"),
-    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * 10 < 5).mean(), "Multiply by fps"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) < 5).mean(), "multiply by fps"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * 10 < 5).mean(), "multiply by fps"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * f < 5).sum() / len(s), "101 frames are 100 steps"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).sum(axis=1) * f < 5).mean(), "do not add"),
+    (lambda s, f: (np.linalg.norm(np.diff(s, axis=0), axis=1) * f < 5).mean(), "do not add"),
+    (lambda s, f: (np.abs(np.diff(s[:, :5], axis=0)).max(axis=1) * f < 5).mean(), "gripper counts"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * f <= 5).mean(), "exactly 5"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).min(axis=1) * f < 5).mean(), "all six must be slow"),
     (lambda s, f: 0.25, "At 10 frames a second"),
     (lambda s, f: "half", "One number"), (lambda s, f: s[1000], "IndexError")])
 def test_wrong_idle_shares_get_a_hint(wrong, hint):
