@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,21 +40,35 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callable[..., Notebook]]:
-    """`open_notebook(*cells)`, or of a lesson's path; a screenshot of the end stays in the temporary folder."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+@contextmanager
+def notebooks(lab: Lab, browser, folder: Path, name: str) -> Iterator[Callable[..., Notebook]]:
+    """Opens notebooks in one page, and ends their kernels; a screenshot of the end stays in the folder."""
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.set_default_timeout(1000 * WAIT_S)
 
     def opened(*cells: str | Path) -> Notebook:
         if isinstance(cells[0], Path):
             return Notebook(page, lab, lab.copy(cells[0]))
-        return Notebook(page, lab, lab.write(re.sub(r"\W+", "_", request.node.name), *cells))
+        return Notebook(page, lab, lab.write(re.sub(r"\W+", "_", name), *cells))
 
     yield opened
-    page.screenshot(path=tmp_path / "end.png")
+    page.screenshot(path=folder / "end.png")
     page.evaluate("() => jupyterapp.serviceManager.sessions.shutdownAll()")
-    page.close()
+    page.context.close()
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, browser, tmp_path: Path, request) -> Iterator[Callable[..., Notebook]]:
+    """`open_notebook(*cells)`, or of a lesson's path."""
+    with notebooks(lab, browser, tmp_path, request.node.name) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def open_shared(lab: Lab, browser, tmp_path_factory, request) -> Iterator[Callable[..., Notebook]]:
+    """The same for all tests of a file: a kernel and an arm take ten seconds to start."""
+    with notebooks(lab, browser, tmp_path_factory.mktemp("shared"), request.node.path.stem) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -64,7 +78,7 @@ def start_plant() -> Iterator[Callable[..., Plant]]:
         yield lambda **options: stack.enter_context(Plant.start("place", seed=1, name="browser", **options))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kit_plant() -> Iterator[Callable[[], Plant]]:
     """`kit_plant()`: the plant behind the kit that a notebook opened."""
     def find() -> Plant | None:
