@@ -40,36 +40,27 @@ class EpisodeEncoder:
     `sizes`: camera -> (height, width) px, even. An error of the encoder is raised by the next call.
     """
 
-    def __init__(self, sizes: Mapping[str, tuple[int, int]], fps: int, codec: str = "h264",
-                 background: bool = True):
+    def __init__(self, sizes: Mapping[str, tuple[int, int]], fps: int, codec: str = "h264"):
         self._encoders = {key: VideoEncoder(*size, fps, codec) for key, size in sizes.items()}
         self._histograms: dict[str, list[np.ndarray]] = {key: [] for key in sizes}
         self._error: BaseException | None = None
         self._queue: queue.Queue[dict[str, np.ndarray] | None] = queue.Queue(QUEUED_ROWS)
-        self._thread = threading.Thread(target=self._work, daemon=True) if background else None
-        if self._thread:
-            self._thread.start()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
     def add(self, images: Mapping[str, np.ndarray]) -> None:
         """One picture per camera, copied: the caller may reuse its buffers."""
         self._raise_error()
-        copied = {key: np.array(image) for key, image in images.items()}
-        if self._thread:
-            self._queue.put(copied)
-        else:
-            self._encode(copied)
+        self._queue.put({key: np.array(image) for key, image in images.items()})
 
     def finish(self) -> dict[str, Encoded]:
-        self._join()
+        self.discard()
         self._raise_error()
         return {key: self._result(key) for key in self._encoders}
 
     def discard(self) -> None:
-        """Ends the thread and forgets the episode."""
-        self._join()
-
-    def _join(self) -> None:
-        if self._thread and self._thread.is_alive():
+        """Ends the thread."""
+        if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
 

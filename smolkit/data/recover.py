@@ -22,13 +22,13 @@ from smolkit.data.layout import Layout, episode_files, load_layout, numbers
 from smolkit.data.reader import Dataset
 from smolkit.data.schema import DATA_PATH, EXTRA_PATH, INFO_PATH, VERSION, VIDEO_PATH, read_object
 from smolkit.data.stats import Stats, merge_stats
-from smolkit.data.store import CameraStats, Limits, Store
+from smolkit.data.store import CameraStats, Store
 from smolkit.data.tables import Place
 from smolkit.data.video import cut, frame_count
 from smolkit.report import SmolkitError
 
 
-def load_store(root: Path, limits: Limits | None = None) -> Store:
+def load_store(root: Path) -> Store:
     """The dataset, cleaned, ready for its next episode; that one goes to new files, as LeRobot does it.
 
     What was taken back is told by a warning. Errors: SK402 and SK405 for datasets that we can't continue,
@@ -50,7 +50,7 @@ def load_store(root: Path, limits: Limits | None = None) -> Store:
                       RuntimeWarning, stacklevel=3)
     cameras = camera_totals(layout, extra) if layout.episodes else {}
     kept = {key: value for key, value in extra.items() if key not in ("episodes", "camera_histograms")}
-    store = Store(root, layout.info, kept, limits)
+    store = Store(root, layout.info, kept)
     if layout.episodes:
         store.rows = (_numbers(Dataset(root)),)
         used = int(store.rows[0]["task_index"].max()) + 1

@@ -50,50 +50,46 @@ class DatasetWriter:
     folder; SK417 tells a second one who that is.
     """
 
-    def __init__(self, claim: Claim, store: Store, codec: str, background: bool = True):
-        self._claim, self._store, self._codec, self._background = claim, store, codec, background
+    def __init__(self, claim: Claim, store: Store, codec: str):
+        self._claim, self._store, self._codec = claim, store, codec
         self._encoder: EpisodeEncoder | None = None
         self._encoded: dict[str, Encoded] | None = None
         self._rows: list[dict[str, np.ndarray]] = []
         self._tasks: list[str] = []
-        self._closed = False
+        self.closed = False
 
     @classmethod
     def create(cls, root: str | Path, fps: int, cameras: Iterable[CameraRole] = (), *,
-               joint_names: Iterable[str] = FEATURE_NAMES, units: Iterable[str] = UNITS,
-               robot_type: str = "so101_follower", features: Mapping[str, Feature] | None = None,
-               codec: str | None = None, calibration: Mapping[str, Any] | None = None,
-               notes: Mapping[str, Any] | None = None, limits: Limits | None = None,
-               background: bool = True) -> DatasetWriter:
+               features: Mapping[str, Feature] | None = None, codec: str | None = None,
+               calibration: Mapping[str, Any] | None = None, notes: Mapping[str, Any] | None = None,
+               limits: Limits | None = None) -> DatasetWriter:
         """Starts a dataset in a folder that doesn't exist yet (or is empty).
 
         `features` adds columns of numbers or text, e.g. {"next.success": Feature("bool", (1,))};
         `calibration` and `notes` (JSON) go to meta/smolkit.json. Raises SmolkitError SK410 where a file is
         there already.
         """
-        root, cameras = Path(root), list(cameras)
-        joints = list(joint_names)
-        info = Info(fps=fps, robot_type=robot_type, features=_features(joints, cameras, features or {}))
-        extra = {"format": 1, "units": dict(zip(joints, units, strict=True)), "time": "monotonic seconds",
+        root = Path(root)
+        info = Info(fps=fps, robot_type="so101_follower", features=_features(list(cameras), features or {}))
+        extra = {"format": 1, "units": dict(zip(FEATURE_NAMES, UNITS, strict=True)), "time": "monotonic seconds",
                  "calibration": calibration, "notes": notes}
         codec, claim = choose_codec(codec), claim_new(root)
         with claim.kept_if_fine():
             store = Store(root, info, extra, limits)
             store.write_header()
-        return cls(claim, store, codec, background)
+        return cls(claim, store, codec)
 
     @classmethod
-    def resume(cls, root: str | Path, *, codec: str | None = None, limits: Limits | None = None,
-               background: bool = True) -> DatasetWriter:
+    def resume(cls, root: str | Path) -> DatasetWriter:
         """Continues a dataset after its last saved episode; what a crash left half-written is removed."""
         if not (Path(root) / INFO_PATH).is_file():
             raise missing(Path(root) / INFO_PATH)
         claim = Claim(Path(root))                  # first: what another one is just writing is nobody's leftover
         with claim.kept_if_fine():
-            store = load_store(Path(root), limits)
+            store = load_store(Path(root))
             found = [feature.extra.get("info", {}).get("video.codec") for feature in store.info.features.values()
                      if feature.is_video]
-            return cls(claim, store, choose_codec(codec or next(filter(None, found), None)), background)
+            return cls(claim, store, choose_codec(next(filter(None, found), None)))
 
     @property
     def root(self) -> Path:
@@ -107,10 +103,6 @@ class DatasetWriter:
     def episodes(self) -> int:
         """How many episodes are saved."""
         return self._store.info.total_episodes
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
 
     @property
     def pending_frames(self) -> int:
@@ -128,8 +120,7 @@ class DatasetWriter:
         images = {key: row.pop(key) for key in self.info.video_keys}
         if self._encoder is None:
             sizes = {key: self.info.features[key].hwc()[:2] for key in self.info.video_keys}
-            threaded = self._background and bool(sizes)
-            self._encoder = EpisodeEncoder(sizes, self.info.fps, self._codec, threaded)
+            self._encoder = EpisodeEncoder(sizes, self.info.fps, self._codec)
         self._encoder.add(images)
         self._rows.append(row)
         self._tasks.append(task)
@@ -156,8 +147,7 @@ class DatasetWriter:
         if self._encoded is None:
             self._encoded = self._encoder.finish()
         self._check_lengths(self._encoded)
-        keys = [key for key in self._rows[0]]
-        columns = {key: _stack([row[key] for row in self._rows]) for key in keys}
+        columns = {key: _stack([row[key] for row in self._rows]) for key in self._rows[0]}
         self._store.add_episode(columns, list(self._tasks), self._encoded)
         self._forget()
         return self.episodes - 1
@@ -175,7 +165,7 @@ class DatasetWriter:
         try:
             self.discard_episode()
         finally:
-            self._closed = True
+            self.closed = True
             self._claim.release()
         return self.info
 
@@ -189,7 +179,7 @@ class DatasetWriter:
         self._encoder, self._encoded, self._rows, self._tasks = None, None, [], []
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise SmolkitError("SK413", "an open writer", "one that was finalized",
                                "the with block has ended", "DatasetWriter.resume(root)")
 
@@ -210,12 +200,10 @@ class DatasetWriter:
         return {key: _value(key, self.info.features[key], frame[key]) for key in wanted}
 
 
-def _features(joints: list[str], cameras: list[CameraRole],
-              more: Mapping[str, Feature]) -> dict[str, Feature]:
-    vector = Feature("float32", (len(joints),), joints)
+def _features(cameras: list[CameraRole], more: Mapping[str, Feature]) -> dict[str, Feature]:
+    vector = Feature("float32", (len(FEATURE_NAMES),), list(FEATURE_NAMES))
     axes = ["height", "width", "channels"]
-    pictures = {role.feature: Feature("video", (role.height_px, role.width_px, 3), axes)
-                for role in cameras}
+    pictures = {role.feature: Feature("video", (role.height_px, role.width_px, 3), axes) for role in cameras}
     sources = ["state", *(role.name for role in cameras)]
     automatic = {key: Feature(dtype, (1,)) for key, dtype in AUTOMATIC.items()}
     features = {"action": vector, "observation.state": vector, **pictures,

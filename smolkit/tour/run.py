@@ -23,12 +23,14 @@ from smolkit.arm.calibrate import calibrate_with_hand
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.doctor import check_arm
 from smolkit.clock import SteppedClock, WallClock
+from smolkit.data.inspection import checks, count
+from smolkit.data.reader import Dataset
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.parallel import ordered_map
 from smolkit.evaluation.trials import Trial, append_trial, read_trials, run_trials, summarize
-from smolkit.report import SmolkitError
+from smolkit.report import Report, SmolkitError
 from smolkit.sim.bench import Bench, measured_calibration
-from smolkit.tour import demos, inspection, learning, trials
+from smolkit.tour import demos, learning, trials
 from smolkit.tour.journal import Journal
 from smolkit.tour.report import summarize_tour, write_page, write_summary
 from smolkit.tour.settings import TourSettings
@@ -53,12 +55,9 @@ class Tour:
         return self._stage("check", self._check, needed=True)
 
     def _check(self) -> dict:
-        bench = Bench(self.settings.task, 0, WallClock())
-        try:
+        with closing(Bench(self.settings.task, 0, WallClock())) as bench:
             port = bench.serve()                       # as on the desk: a port of the system, in real time
             report = check_arm(port)
-        finally:
-            bench.close()
         return {"ok": report.ok, "port": port, "report": report.as_dict()}
 
     def calibrate(self) -> dict:
@@ -66,12 +65,8 @@ class Tour:
         return self._stage("calibrate", self._calibrate, needed=True)
 
     def _calibrate(self) -> dict:
-        bench = Bench(self.settings.task, 0, SteppedClock())
-        try:
-            with Bus(bench.port) as bus:
-                found = calibrate_with_hand(bus, bench.bus.hand_pose)
-        finally:
-            bench.close()
+        with closing(Bench(self.settings.task, 0, SteppedClock())) as bench, Bus(bench.port) as bus:
+            found = calibrate_with_hand(bus, bench.bus.hand_pose)
         found.save(self._calibration_file)
         off_deg = _worst_difference(found, measured_calibration()) * 360 / 4096
         joints = [{"name": name, **motor} for name, motor in found.as_dict().items()]
@@ -95,7 +90,15 @@ class Tour:
 
     def look(self) -> dict:
         """Looks at what was recorded before anything learns from it."""
-        return self._stage("look", lambda: inspection.inspect(self.dataset_dir, self.settings), needed=True)
+        return self._stage("look", self._look, needed=True)
+
+    def _look(self) -> dict:
+        with closing(Dataset(self.dataset_dir)) as dataset:
+            arrays = dataset.to_arrays()
+        episodes = len(arrays.starts) - 1
+        report = Report("the recording", (count(episodes, self.settings.demonstrations), *checks(arrays)))
+        return {"ok": report.ok, "checks": report.as_dict(), "episodes": episodes, "frames": len(arrays),
+                "tasks": list(arrays.tasks)}
 
     # --- the policy --------------------------------------------------------------------------------------
 

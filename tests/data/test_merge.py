@@ -8,6 +8,7 @@ import pytest
 from smolkit.cameras.camera import CameraRole
 from smolkit.data.merge import merge
 from smolkit.data.reader import Dataset
+from smolkit.data.schema import EXTRA_PATH
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
 from tests.data.recording import FPS, ROLES, new, record
@@ -66,8 +67,8 @@ def test_recordings_that_do_not_fit_are_refused(shards, tmp_path):
     other = (CameraRole("front", 32, 32, FPS), ROLES[1])
     with DatasetWriter.create(tmp_path / "small", FPS, other) as writer:
         record(writer, [3], other)
-    with DatasetWriter.create(tmp_path / "normalised", FPS, ROLES, units=["percent"] * 6) as writer:
-        record(writer, [3])
+    extra = new(tmp_path / "normalised", [3]) / EXTRA_PATH
+    extra.write_text(extra.read_text().replace('"deg"', '"percent"'))
     for misfit in ("small", "normalised"):
         with pytest.raises(SmolkitError, match="SK415"):
             merge([shards[0], tmp_path / misfit], tmp_path / "all")

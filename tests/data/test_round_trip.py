@@ -41,11 +41,10 @@ def check_content(root: Path, lengths: list[int]) -> None:
 
 
 @settings(max_examples=4)
-@given(lengths=st.lists(st.integers(1, 23), min_size=1, max_size=5), per_file=st.integers(1, 3),
-       background=st.booleans())
-def test_what_is_written_is_read(lengths, per_file, background):
+@given(lengths=st.lists(st.integers(1, 23), min_size=1, max_size=5), per_file=st.integers(1, 3))
+def test_what_is_written_is_read(lengths, per_file):
     with tempfile.TemporaryDirectory() as folder:
-        root = new(Path(folder, "set"), lengths, limits=Limits(episodes=per_file), background=background)
+        root = new(Path(folder, "set"), lengths, limits=Limits(episodes=per_file))
         check_content(root, lengths)
 
 
