@@ -80,7 +80,7 @@ class Hunt:
             return HUNT.not_attempted
         if answer["joint"] not in JOINT_NAMES:
             return HUNT.not_yet(f"A joint is one of {', '.join(JOINT_NAMES)}")
-        if answer["fault"] not in CLUES:
+        if answer["fault"] not in list(CLUES):     # a list: what a learner wrote may have no hash
             return HUNT.not_yet(f"A fault is one of {', '.join(CLUES)}")
         return self._judge(answer, JOINT_NAMES.index(answer["joint"]) + 1)
 
