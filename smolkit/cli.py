@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smolkit import cli_teleop, workshop
-from smolkit.report import Check, Report, SmolkitError
+from smolkit.report import Report, SmolkitError
 
 if TYPE_CHECKING:
     from smolkit.arm.arm_type import ArmType
@@ -169,7 +169,7 @@ def doctor(port: PortName, calibration: Annotated[Path | None, typer.Option(help
         report = replace(report, checks=(*report.checks, check_file(calibration)))
     say(report.text())
     if arm:
-        report = _acceptance(port, report, taught, move, sheet)
+        report = _acceptance(port, report, calibration, kind, move, sheet)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -185,34 +185,33 @@ def _repair(port: str, kind: ArmType | None) -> None:
         say(f"servo {servo_name(servo_id)}: {', '.join(r.name for r in changed) or 'nothing to write'}")
 
 
-def _acceptance(port: str, bring_up: Report, calibration: Calibration | None, move: bool, sheet: Path) -> Report:
-    """Ten checks on a healthy, calibrated arm: four by hand, six with torque."""
+def _acceptance(port: str, bring_up: Report, calibration: Path | None, kind: ArmType | None, move: bool, sheet: Path,
+                ) -> Report:
+    """Ten checks on a healthy, calibrated arm: four by hand, six with torque, which the guardian watches."""
     from smolkit.arm import acceptance
     from smolkit.arm.bus import Bus
+    from smolkit.arm.calibration import Calibration
     from smolkit.clock import WallClock
+    from smolkit.safety.client import GuardedArm
     if not bring_up.ok or calibration is None:
         raise SmolkitError("SK149", "a green bring-up and --calibration FILE before the sheet",
                            "red checks above" if calibration else "no calibration", "the sheet comes last",
                            "mend what is red, smolkit calibrate PORT --out FILE, then run this again")
-    clock = WallClock()
+    taught = Calibration.load(calibration)
     with Bus(port) as bus:
-        checks = acceptance.without_torque(bus, calibration, clock, say)
+        checks = acceptance.without_torque(bus, taught, WallClock(), say)
     say(Report("without torque", checks).text())
-    checks += _moving(port, calibration) if move else acceptance.not_tried()
+    if move:
+        with GuardedArm.start(port, calibration, arm_type=kind.name if kind else "") as guarded:
+            checks += acceptance.with_torque(guarded, say)
+    else:
+        checks += acceptance.not_tried()
     report = Report("first real arm", checks)
     say(report.text())
     about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "port": port,
-             "calibration": calibration.fingerprint, "bring_up": bring_up.text()}
+             "calibration": taught.fingerprint, "bring_up": bring_up.text()}
     say(f"saved in {acceptance.save_sheet(sheet, about, report)}")
     return report
-
-
-def _moving(port: str, calibration: Calibration) -> tuple[Check, ...]:
-    from smolkit.arm.acceptance import with_torque
-    from smolkit.arm.so101 import SO101
-    from smolkit.safety.envelope import Envelope, calibrated_range
-    with SO101(port, calibration, Envelope("beginner", calibrated_range(calibration))) as arm:
-        return with_torque(arm, say)
 
 
 @command

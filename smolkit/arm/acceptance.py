@@ -48,7 +48,7 @@ MOVING = tuple(NAMES)[4:]
 
 
 class Arm(Protocol):
-    """What the moving checks need; `smolkit.arm.SO101` with its guard."""
+    """What the moving checks need; `GuardedArm`, or an `SO101` with its guard."""
 
     clock: Clock
 

@@ -104,7 +104,7 @@ class Desk:
 
     def nudge(self, by_deg: float = 5.0) -> None:
         """Turns the shoulder by a few degrees, 30 goals in a second."""
-        arm, clock = self.arm, getattr(self.arm, "clock", self.kit.clock)
+        arm, clock = self.arm, self.arm.clock
         start_deg, begin_s = arm.read().pos_deg, clock.now_s()
         for index in range(30):
             arm.command(start_deg + by_deg * (index + 1) / 30 * np.eye(6)[0])

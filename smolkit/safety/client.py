@@ -26,6 +26,7 @@ import numpy as np
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.find import port_named
 from smolkit.arm.so101 import JointState
+from smolkit.clock import WallClock
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
 from smolkit.session import Endpoint
@@ -40,6 +41,8 @@ ENERGIZE_S, PARK_S = 10.0, 30.0
 
 class GuardedArm:
     """A client of one guardian. Errors are those of the supervisor, raised here; SK814: no answer in time."""
+
+    clock = WallClock()
 
     def __init__(self, endpoint: Endpoint, watch: bool = False, process: subprocess.Popen | None = None):
         self._client, self._process = Client(endpoint), process

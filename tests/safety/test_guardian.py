@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from smolkit.arm import registers
+from smolkit.arm.acceptance import with_torque
 from smolkit.arm.calibration import Calibration
 from smolkit.clock import WallClock
 from smolkit.messages import Client
@@ -349,3 +350,18 @@ def test_the_guardian_knows_the_labels(desk: Desk):
     with pytest.raises(SmolkitError, match="SK118"):
         desk.start(arm_type="9V")
     desk.start(arm_type="7.4V", parks=False).close()
+
+
+class Hurry(WallClock):
+    """A person who needs a fifth of the time."""
+
+    def sleep_until(self, moment_s: float) -> None:
+        super().sleep_until(self.now_s() + (moment_s - self.now_s()) / 5)
+
+
+def test_anybody_may_stop_an_arm_on_its_acceptance_sheet(desk: Desk):
+    with desk.start() as arm:
+        arm.clock = Hurry()
+        checks = with_torque(arm, lambda text: stop_all() if text.startswith("let go") else None)
+    assert [check.code for check in checks if not check.ok] == ["SK310"] and checks[-1].code == "SK159"
+    assert not desk.powered()
