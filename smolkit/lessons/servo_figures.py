@@ -170,7 +170,7 @@ def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, str]
     ax.add_patch(_cube(tips[0]))
     ax.axhline(0, color=GREY, linewidth=2)
     ax.set(xlim=(-30, 620), xlabel="forward (mm)", ylabel="up (mm)", aspect="equal",
-           title=f"{apart_mm:.0f} mm beside the cube")
+           title=f"{apart_mm:.0f} mm from the cube")
     ax.legend(loc="upper right")
     return fig, f"The arm from its side in two poses, one the numbers' meaning: the tips are {apart_mm:.0f} mm apart"
 
