@@ -15,7 +15,8 @@ the package's own functions, so it holds no answers to copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +48,34 @@ class Exercise:
         except Exception as error:             # anything a learner can write
             return None, self.not_yet(f"Your function raised {type(error).__name__}: {error}")
 
+    def judge(self, function: Callable, cases: Iterable[tuple], wrong: Callable[..., str], praise: str = "") -> str:
+        """The verdict on a function, tried on `cases`, tuples of its arguments.
+
+        wrong: gets (what the function gave, *arguments), and says what is wrong with that; "" where nothing is.
+        """
+        for case in cases:
+            given, error = self.call(function, *deepcopy(case))
+            if error or given is None:
+                return error or self.not_attempted
+            if hint := wrong(given, *case):
+                return self.not_yet(hint)
+        return self.passed(praise)
+
+    def unfilled(self, answer: Any, keys: Sequence[str]) -> str:
+        """What to say of a dictionary that was not filled in, or lost its keys; "" of any other."""
+        if not isinstance(answer, Mapping) or set(answer) != set(keys):
+            return self.not_yet(f"Keep the dictionary as it was, with {', '.join(keys)}, and replace each None")
+        return self.not_attempted if all(value is None for value in answer.values()) else ""
+
 
 def is_number(value: Any) -> bool:
     """A finite number, and no bool."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def shown(value: Any) -> str:
+    """A learner's number with two decimals, or whatever else it is."""
+    return f"{value:.2f}" if is_number(value) else repr(value)
 
 
 def check_prediction(exercise: Exercise, prediction: Any, names: Sequence[str],
@@ -62,10 +87,8 @@ def check_prediction(exercise: Exercise, prediction: Any, names: Sequence[str],
     >>> check_prediction(Exercise("1.1"), {"drop": 900}, ["drop"], 0, 100, "deg")
     'Exercise 1.1: not yet. Between 0 and 100 deg, please, for drop'
     """
-    if not isinstance(prediction, Mapping) or set(prediction) != set(names):
-        return exercise.not_yet("Keep the dictionary as it was, and replace each None by a number")
-    if all(prediction[name] is None for name in names):
-        return exercise.not_attempted
+    if unfilled := exercise.unfilled(prediction, names):
+        return unfilled
     wrong = [name for name in names if not (is_number(prediction[name]) and low <= prediction[name] <= high)]
     if wrong:
         return exercise.not_yet(f"Between {low:g} and {high:g}{' ' * bool(unit)}{unit}, please, for {', '.join(wrong)}")

@@ -23,7 +23,7 @@ from smolkit.arm.calibration import Calibration, percent
 from smolkit.arm.configure import servo_fingerprint
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.arm.registers import TICKS_PER_TURN
-from smolkit.lessons.grammar import Exercise, check_prediction, is_number
+from smolkit.lessons.grammar import Exercise, check_prediction, is_number, shown
 from smolkit.report import SmolkitError
 
 TOOTH_DEG = 360 / 25                               # Feetech's data sheet: horn spline 25T, 5.9 mm
@@ -38,20 +38,18 @@ GUESSES = ("one_tooth_deg", "joints_over_seam")
 
 def check_checksum(checksum: Callable[[bytes], int | None]) -> str:
     """Exercise 1.1: the last byte of a packet."""
-    for text, meaning in BODIES.items():
-        body = bytes.fromhex(text)
-        given, wrong = CHECKSUM.call(checksum, body)
-        if wrong:
-            return wrong
-        if given is None:
-            return CHECKSUM.not_attempted
-        right = packets.checksum(body)
-        whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
-        if not whole or given != right:
-            shown = f"{int(given):02X}" if whole else repr(given)
-            hint = _checksum_hint(int(given), body) if whole else "Return one whole number, 0 to 255"
-            return CHECKSUM.not_yet(f"For {text} ({meaning}) you give {shown}, it expects {right:02X}. {hint}")
-    return CHECKSUM.passed("A wire that flips one bit cannot get past it")
+    return CHECKSUM.judge(checksum, [(bytes.fromhex(text),) for text in BODIES], _wrong_checksum,
+                          "A wire that flips one bit cannot get past it")
+
+
+def _wrong_checksum(given: Any, body: bytes) -> str:
+    right, text = packets.checksum(body), body.hex(" ").upper()
+    whole = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+    if whole and given == right:
+        return ""
+    said = f"{int(given):02X}" if whole else repr(given)
+    hint = _checksum_hint(int(given), body) if whole else "Return one whole number, 0 to 255"
+    return f"For {text} ({BODIES[text]}) you give {said}, it expects {right:02X}. {hint}"
 
 
 def _checksum_hint(given: int, body: bytes) -> str:
@@ -95,21 +93,16 @@ def over_seam(calibration: Calibration) -> tuple[str, ...]:
 
 def check_turned(turned: Callable[[int, int], int | None]) -> str:
     """Exercise 1.3: how far a shaft turned between two looks, the short way."""
-    for before, now in TURNS:
-        given, wrong = TURNED.call(turned, before, now)
-        if wrong:
-            return wrong
-        if given is None:
-            return TURNED.not_attempted
-        right = (now - before + 2048) % TICKS_PER_TURN - 2048
-        if not is_number(given) or given != right:
-            return TURNED.not_yet(f"From {before} to {now} you say {_signed(given)}, the shaft turned {right:+d}. "
-                                  f"{_turned_hint(given, right)}")
-    return TURNED.passed("So a calibration can count on through the seam, if it looks often enough")
+    return TURNED.judge(turned, TURNS, _wrong_turn,
+                        "So a calibration can count on through the seam, if it looks often enough")
 
 
-def _signed(given: Any) -> str:
-    return f"{given:+g}" if is_number(given) else repr(given)
+def _wrong_turn(given: Any, before: int, now: int) -> str:
+    right = (now - before + 2048) % TICKS_PER_TURN - 2048
+    if is_number(given) and given == right:
+        return ""
+    said = f"{given:+g}" if is_number(given) else repr(given)
+    return f"From {before} to {now} you say {said}, the shaft turned {right:+d}. {_turned_hint(given, right)}"
 
 
 def _turned_hint(given: Any, right: int) -> str:
@@ -158,18 +151,15 @@ def check_hands(my_file: str | Path | None, first: Path, bus: Bus) -> str:
 
 def check_percent(to_percent: Callable[[float, int, int, int], float | None]) -> str:
     """Exercise 1.5: the gripper's number, 0 closed and 100 open."""
-    for ticks, low, high, drive_mode in JAW_CASES:
-        given, wrong = PERCENT.call(to_percent, ticks, low, high, drive_mode)
-        if wrong:
-            return wrong
-        if given is None:
-            return PERCENT.not_attempted
-        right = float(percent(ticks, low, high, bool(drive_mode)))
-        if not is_number(given) or abs(given - right) > 0.01:
-            shown = f"{given:.2f}" if is_number(given) else repr(given)
-            return PERCENT.not_yet(f"For tick {ticks} in {low}..{high}, drive_mode {drive_mode}, you give {shown}, "
-                                   f"LeRobot {right:.2f}. {_percent_hint(given, ticks, low, high, drive_mode)}")
-    return PERCENT.passed()
+    return PERCENT.judge(to_percent, JAW_CASES, _wrong_percent)
+
+
+def _wrong_percent(given: Any, ticks: int, low: int, high: int, drive_mode: int) -> str:
+    right = float(percent(ticks, low, high, bool(drive_mode)))
+    if is_number(given) and abs(given - right) <= 0.01:
+        return ""
+    return (f"For tick {ticks} in {low}..{high}, drive_mode {drive_mode}, you give {shown(given)}, LeRobot "
+            f"{right:.2f}. {_percent_hint(given, ticks, low, high, drive_mode)}")
 
 
 def _percent_hint(given: Any, ticks: int, low: int, high: int, drive_mode: int) -> str:

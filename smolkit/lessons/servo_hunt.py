@@ -74,10 +74,8 @@ class Hunt:
 
     def check(self, answer: Mapping[str, Any]) -> str:
         """Exercise 1.6: joint, fault, and the register whose value shows it."""
-        if not isinstance(answer, Mapping) or set(answer) != set(KEYS):
-            return HUNT.not_yet(f"Keep the four keys: {', '.join(KEYS)}")
-        if all(value is None for value in answer.values()):
-            return HUNT.not_attempted
+        if unfilled := HUNT.unfilled(answer, KEYS):
+            return unfilled
         if answer["joint"] not in JOINT_NAMES:
             return HUNT.not_yet(f"A joint is one of {', '.join(JOINT_NAMES)}")
         if answer["fault"] not in list(CLUES):     # a list: what a learner wrote may have no hash

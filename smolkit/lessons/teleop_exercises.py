@@ -10,13 +10,13 @@ The bug hunt's check, 3.4, lives in `teleop_hunt`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smolkit.data.inspection import demonstrations, idle_share
+from smolkit.data import inspection
 from smolkit.lessons.grammar import Exercise, is_number
 from smolkit.lessons.teleop_death import Death
 from smolkit.report import SmolkitError
@@ -29,10 +29,8 @@ SHARE_NEAR = 0.002                                 # of 3.3: a sum over N - 1 st
 def check_prediction(prediction: Any) -> str:
     """Exercise 3.1: what an arm does when its notebook is killed, and when; any honest guess passes."""
     exercise = Exercise("3.1")
-    if not isinstance(prediction, Mapping) or set(prediction) != {"the arm", "stands after (s)", "limp after (s)"}:
-        return exercise.not_yet("Keep the dictionary as it was, and replace each None")
-    if all(value is None for value in prediction.values()):
-        return exercise.not_attempted
+    if unfilled := exercise.unfilled(prediction, ("the arm", "stands after (s)", "limp after (s)")):
+        return unfilled
     if prediction["the arm"] not in FATES:
         return exercise.not_yet(f"For the arm, one of: {'; '.join(FATES)}")
     times = [prediction["stands after (s)"], prediction["limp after (s)"]]
@@ -53,21 +51,20 @@ def compare_prediction(prediction: Any, death: Death) -> str:
 
 def check_lag(lag_ms: Callable[[np.ndarray, np.ndarray, float], float | None]) -> str:
     """Exercise 3.2: by how much the state runs behind the action, in ms, found by shifting one against the other."""
-    exercise = Exercise("3.2")
-    for frames, period_ms in ((3, 100 / 3), (0, 100 / 3), (2, 100.0), (6, 20.0)):
-        action, state = _hand_and_follower(frames)
-        given, error = exercise.call(lag_ms, action.copy(), state.copy(), period_ms)
-        if error:
-            return error + (". Is action[:-shift] empty? It is where shift is 0" if "ValueError" in error else "")
-        if given is None:
-            return exercise.not_attempted
-        right = frames * period_ms
-        if not is_number(given):
-            return exercise.not_yet(f"One number in ms, please, not {type(given).__name__}")
-        if abs(given - right) > 0.5 * period_ms:
-            return exercise.not_yet(f"A follower {frames} frames of {period_ms:.1f} ms behind: you give "
-                                    f"{given:.0f} ms, it is {right:.0f}. {_lag_hint(float(given), frames, period_ms)}")
-    return exercise.passed("A policy learns this lead from your recording")
+    cases = [(*_hand_and_follower(frames), period_ms)
+             for frames, period_ms in ((3, 100 / 3), (0, 100 / 3), (2, 100.0), (6, 20.0))]
+    said = Exercise("3.2").judge(lag_ms, cases, _wrong_lag, "A policy learns this lead from your recording")
+    return said + (". Is action[:-shift] empty? It is where shift is 0" if "raised ValueError" in said else "")
+
+
+def _wrong_lag(given: Any, action: np.ndarray, state: np.ndarray, period_ms: float) -> str:
+    if not is_number(given):
+        return f"One number in ms, please, not {type(given).__name__}"
+    frames = round(inspection.lag_ms(action, state, period_ms=1))
+    right = frames * period_ms
+    return "" if abs(given - right) <= 0.5 * period_ms else (
+        f"A follower {frames} frames of {period_ms:.1f} ms behind: you give {given:.0f} ms, it is {right:.0f}. "
+        f"{_lag_hint(float(given), frames, period_ms)}")
 
 
 def _hand_and_follower(frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,19 +88,8 @@ def _lag_hint(given: float, frames: int, period_ms: float) -> str:
 
 def check_idle(idle: Callable[[np.ndarray, float], float | None]) -> str:
     """Exercise 3.3: the share of steps in which no joint moved 5 deg/s or faster."""
-    exercise = Exercise("3.3")
-    for state, fps in _idle_cases():
-        given, error = exercise.call(idle, state.copy(), fps)
-        if error:
-            return error
-        if given is None:
-            return exercise.not_attempted
-        if not is_number(given):
-            return exercise.not_yet(f"One number, please, not {type(given).__name__}")
-        right = idle_share(state, fps)
-        if abs(given - right) > SHARE_NEAR:
-            return exercise.not_yet(_idle_hint(float(given), state, fps, right))
-    return exercise.passed("Above 0.3 show it again: who learns from pauses, pauses")
+    return Exercise("3.3").judge(idle, _idle_cases(), _wrong_idle,
+                                 "Above 0.3 show it again: who learns from pauses, pauses")
 
 
 def _idle_cases() -> list[tuple[np.ndarray, float]]:
@@ -119,8 +105,12 @@ def _idle_cases() -> list[tuple[np.ndarray, float]]:
     return [(state, 10.0), (state, 30.0)]
 
 
-def _idle_hint(given: float, state: np.ndarray, fps: float, right: float) -> str:
-    step = np.diff(state, axis=0)
+def _wrong_idle(given: Any, state: np.ndarray, fps: float) -> str:
+    if not is_number(given):
+        return f"One number, please, not {type(given).__name__}"
+    right, step = inspection.idle_share(state, fps), np.diff(state, axis=0)
+    if abs(given - right) <= SHARE_NEAR:
+        return ""
     speed = np.abs(step) * fps                     # (N - 1, 6) deg/s
     told = f"you give {given:.3f}, it is {right:.3f}."
     if not 0 <= given <= 1:
@@ -146,7 +136,7 @@ def check_dataset(root: Any, least: int = LEAST_EPISODES) -> str:
     if root is None:
         return exercise.not_attempted
     try:
-        report = demonstrations(Path(root), least)
+        report = inspection.demonstrations(Path(root), least)
     except SmolkitError as error:
         return exercise.not_yet(f"It does not open. {error}")
     red = [check for check in report.checks if not check.ok]

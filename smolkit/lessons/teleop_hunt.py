@@ -156,10 +156,8 @@ def evidence(session: Session, healthy: Session) -> tuple[float, str]:
 def check_hunt(found: Any, session: Session, healthy: Session) -> str:
     """Exercise 3.4: which fault, where, and the number that shows it."""
     exercise = Exercise("3.4")
-    if not isinstance(found, dict) or set(found) != {"fault", "where", "evidence"}:
-        return exercise.not_yet("Keep the dictionary with fault, where and evidence")
-    if all(value is None for value in found.values()):
-        return exercise.not_attempted
+    if unfilled := exercise.unfilled(found, ("fault", "where", "evidence")):
+        return unfilled
     bug, (right, words) = drawn(session.seed), evidence(session, healthy)
     if found["fault"] not in list(SUSPECTS):       # a list: what a learner wrote may have no hash
         return exercise.not_yet(f"The fault is one of {', '.join(sorted(SUSPECTS))}")

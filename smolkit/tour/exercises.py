@@ -18,7 +18,7 @@ from smolkit.arm.calibration import degrees
 from smolkit.cameras.camera import Observation
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.lessons import grammar
-from smolkit.lessons.grammar import Exercise, is_number
+from smolkit.lessons.grammar import Exercise, is_number, shown
 
 TICKS, PREDICT, SWAP = Exercise("0.1"), Exercise("0.2"), Exercise("0.3")
 PREDICTED = ("policy", *sorted(CONTROLS))
@@ -42,17 +42,15 @@ def compare_prediction(prediction: Mapping[str, float | None], rates: Mapping[st
 
 def check_ticks(ticks_to_deg: Callable[[float, int, int], float | None]) -> str:
     """Exercise 0.1: encoder ticks -> degrees around the middle of the calibrated range."""
-    for ticks, low, high in TICK_CASES:
-        given, error = TICKS.call(ticks_to_deg, ticks, low, high)
-        if error:
-            return error
-        if given is None:
-            return TICKS.not_attempted
-        right = float(degrees(ticks, low, high))
-        if not is_number(given) or abs(given - right) > 0.01:
-            return TICKS.not_yet(f"For {ticks} ticks in a range of {low}..{high} you give {_number(given)} deg, "
-                                 f"the driver {right:.2f}. {_hint(given, right, ticks, low, high)}")
-    return TICKS.passed()
+    return TICKS.judge(ticks_to_deg, TICK_CASES, _wrong_ticks)
+
+
+def _wrong_ticks(given: Any, ticks: int, low: int, high: int) -> str:
+    right = float(degrees(ticks, low, high))
+    if is_number(given) and abs(given - right) <= 0.01:
+        return ""
+    return (f"For {ticks} ticks in a range of {low}..{high} you give {shown(given)} deg, the driver {right:.2f}. "
+            f"{_hint(given, right, ticks, low, high)}")
 
 
 def check_swap(swap_cameras: Callable[[Observation], Observation | None], observation: Observation) -> str:
@@ -95,7 +93,3 @@ def _hint(given: Any, right: float, ticks: float, low: int, high: int) -> str:
     if abs(given - (ticks - (low + high) / 2) * 360 / 4096) < 0.01:
         return "LeRobot counts 4095 ticks a turn, not 4096: keep its number, or datasets disagree."
     return "Where is zero?"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.2f}" if is_number(value) else repr(value)

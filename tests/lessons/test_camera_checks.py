@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -26,29 +24,9 @@ from smolkit.lessons.camera_checks import (
 from smolkit.lessons.camera_desk import ROLES, CameraDesk, open_desk
 from smolkit.lessons.camera_faults import Case, broken, draw_case
 from smolkit.lessons.camera_figures import squared
-from tests.paths import REPO
 
+LESSON = "camera_setup_02"
 GUESS = {"front, 64 px": 1, "front, 512 px": 8, "wrist, 64 px": 2.5}
-
-
-@pytest.fixture(scope="module")
-def solutions() -> ModuleType:
-    path = REPO / "course" / "solutions" / "camera_setup_02.py"
-    spec = importlib.util.spec_from_file_location("camera_setup_02", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def stubs() -> dict:
-    """The notebook's own exercise cells, run as a learner finds them."""
-    cells = json.loads((REPO / "notebooks" / "02_camera_setup.ipynb").read_text(encoding="utf-8"))["cells"]
-    space: dict = {}
-    for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
-        if source.startswith(("prediction =", "diagnosis =")) or "    return None" in source:
-            exec(compile(source, "cell", "exec"), space)
-    return space
 
 
 @pytest.fixture(scope="module")

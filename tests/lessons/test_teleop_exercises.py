@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from contextlib import closing
 from dataclasses import replace
 
@@ -18,29 +16,9 @@ from smolkit.lessons.teleop_desk import RecordedDesk, recorded_steps
 from smolkit.lessons.teleop_hunt import SUSPECTS, check_hunt, drawn
 from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.loop import Step
-from tests.paths import REPO
 
-NOTEBOOK = REPO / "notebooks" / "03_teleop_recording.ipynb"
+LESSON = "teleop_recording_03"
 DEMOS = dataset("teleop_recording") / "demos"
-
-
-@pytest.fixture(scope="module")
-def solutions():
-    spec = importlib.util.spec_from_file_location("s03", REPO / "course" / "solutions" / "teleop_recording_03.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def stubs():
-    """The notebook's own exercise cells, run as a learner finds them."""
-    space: dict = {"np": np}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if source.startswith(("def lag_ms", "def idle", "prediction =", "found =", "my_dataset =")):
-            exec(compile(source, "cell", "exec"), space)
-    return space
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,4 @@
-import importlib.util
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,33 +6,13 @@ import pytest
 from smolkit.cameras.camera import Observation
 from smolkit.tour.exercises import check_prediction, check_swap, check_ticks, compare_prediction, compare_swap
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def solutions():
-    spec = importlib.util.spec_from_file_location("tour_00", ROOT / "course" / "solutions" / "tour_00.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+LESSON = "tour_00"
 
 
 @pytest.fixture
 def observation():
     images = {"front": np.zeros((4, 4, 3), np.uint8), "wrist": np.full((4, 4, 3), 9, np.uint8)}
     return Observation(np.arange(6.0), images, "put the cube in the box")
-
-
-@pytest.fixture(scope="module")
-def stubs():
-    """The notebook's own exercise cells, run as a learner finds them."""
-    cells = json.loads((ROOT / "notebooks" / "00_tour.ipynb").read_text())["cells"]
-    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    space: dict = {"Observation": Observation}
-    for source in sources:
-        if source.startswith(("def ticks_to_deg", "from smolkit.cameras.camera import Observation", "prediction =")):
-            exec(compile(source, "cell", "exec"), space)
-    return space
 
 
 def test_untouched_stubs_are_not_attempted_yet(stubs, observation):
