@@ -201,7 +201,8 @@ class CameraPanel(Panel):
         (health, look), frame = self._numbers[role], self.frames[role][-1]
         width_px, age_ms = frame.image.shape[1], 1000 * (self._looked_s - frame.captured_s)
         advice = f"; ghost: {self.ghosts[role].text}" if role in self.ghosts else ""
-        return (f"{role} {width_px} x {frame.image.shape[0]} px; {health.fps:.1f} fps, {age_ms:.0f} ms old; "
+        rate = f"{health.fps:.1f} fps, " if health.frames > 1 else ""          # one picture has none
+        return (f"{role} {width_px} x {frame.image.shape[0]} px; {rate}{age_ms:.0f} ms old; "
                 f"brightness {look.brightness:.0f} of 255, sharpness {look.sharpness:.2f}; "
                 f"{health.dropped} dropped, {health.repeated} repeated{advice}")
 

@@ -226,6 +226,8 @@ class TeleopPanel(Panel):
     def sample(self) -> None:
         if self.closed:
             return
+        if not self.stop.running:                  # on paper: else it would call an arm limp that nobody asked
+            self.stop.refresh()
         if not self.driving:
             self.seen, self.goal_deg = self.kit.observe(), None
         panel = self.pilots[self.chosen][1]

@@ -49,6 +49,10 @@ def test_nothing_moves_before_somebody_drives(kit: Kit, panel: TeleopPanel):
     assert not panel.driving and kit.arm.state is State.ARMED and opening(kit) == pytest.approx(before, abs=2)
 
 
+def test_on_paper_an_armed_arm_is_not_called_limp(panel: TeleopPanel):
+    assert not panel.running and "standing, ready to move" in panel.text()
+
+
 def test_a_slider_moves_the_arm_and_pause_stands(kit: Kit, panel: TeleopPanel, within):
     sliders = panel.pilots["sliders"][1]
     start = opening(kit)
