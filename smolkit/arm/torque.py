@@ -22,6 +22,7 @@ START_CAP = 100                                    # 0.1 %: a tenth of stall can
 RAMP_STEPS = 10
 HOLDING_TICKS = 34                                 # 3 deg: as far as a servo that holds may sag
 SUNK_TICKS = 23                                    # 2 deg: less is a servo's ordinary sag under load
+AGREED_TICKS = 57                                  # 5 deg: further no arm falls from one reading to the next
 TOLERANCE_TICKS = 23                               # 2 deg beyond the calibrated range
 ACCELERATION = 254                                 # RAM, lost at power-off: written at each energize
 TOP_SPEED_TICKS_S = 3400                           # what the servo does without load, 299 deg/s
@@ -37,7 +38,7 @@ def switch_on(bus: Bus, calibration: Calibration, caps: Mapping[int, int], speed
     ids = calibration.ids
     goals = _starting_goals(bus, ids)
     start = _starting_caps(bus, ids, caps)
-    bus.sync_write(registers.TORQUE_LIMIT, start)
+    _write_verified(bus, registers.TORQUE_LIMIT, start)
     bus.sync_write(registers.ACCELERATION, dict.fromkeys(ids, ACCELERATION))
     if speed_deg_s:
         _write_verified(bus, registers.GOAL_VELOCITY, _speeds(bus, ids, speed_deg_s))
@@ -84,10 +85,15 @@ def grow(bus: Bus, clock: Clock, start: Mapping[int, int], caps: Mapping[int, in
 
 
 def _follow_down(bus: Bus, ids: tuple[int, ...]) -> None:
-    """A raised arm sinks while its torque is low: its goal sinks along, or it would spring back up later."""
-    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    """A raised arm sinks while its torque is low: its goal sinks along, or it would spring back up later.
+
+    No guard stands before this goal: it goes only where two readings in a row agree that the joint is.
+    """
+    first = bus.sync_read(registers.PRESENT_POSITION, ids)
     goal = bus.sync_read(registers.GOAL_POSITION, ids)
-    sunk = {i: present[i] for i in ids if abs(goal[i] - present[i]) > SUNK_TICKS}
+    present = bus.sync_read(registers.PRESENT_POSITION, ids)
+    sunk = {i: at for i, at in present.items()
+            if abs(goal[i] - at) > SUNK_TICKS and abs(first[i] - at) <= AGREED_TICKS}
     if sunk:
         bus.sync_write(registers.GOAL_POSITION, sunk)
 
