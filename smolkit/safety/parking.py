@@ -16,6 +16,7 @@ from .geometry import REST_DEG
 from .limits import JOINT_DEG
 
 SPEED_DEG_S = 30.0                 # slow enough to step aside
+CYCLE_S = 0.1                      # at most this counts between two calls: who was frozen has not driven meanwhile
 RAISED_DEG = (-60.0, 60.0, 45.0)   # lift, elbow, wrist_flex: above the table, clear however the wrist is rolled
 NEAR_DEG = 6.0                     # reached: sag, play, and a fold that some arms close 4 deg earlier
 TIME_LIMIT_S = 20.0
@@ -37,12 +38,12 @@ class Parking:
     def __init__(self, pos_deg: np.ndarray, goal_deg: np.ndarray, now_s: float):
         self._way = waypoints(pos_deg)
         self._goal_deg = np.array(goal_deg, dtype=float)
-        self._begin_s = self._last_s = now_s
+        self._spent_s, self._last_s, self._judged_s = 0.0, now_s, now_s
         self.arrived = False
 
     def next_goal(self, pos_deg: np.ndarray, now_s: float) -> np.ndarray:
         """The next goal (6,) toward the waypoint that is due."""
-        reach_deg = SPEED_DEG_S * min(now_s - self._last_s, 0.1) / JOINT_DEG
+        reach_deg = SPEED_DEG_S * min(now_s - self._last_s, CYCLE_S) / JOINT_DEG
         self._last_s = now_s
         if np.abs(pos_deg - self._way[0])[:5].max() < NEAR_DEG:
             self.arrived = len(self._way) == 1
@@ -51,5 +52,7 @@ class Parking:
         return self._goal_deg.copy()
 
     def strength(self, now_s: float) -> float:
-        """Share of its torque that the arm may keep: 1 in time, then less, 0 when it must let go."""
-        return float(np.clip(1.0 - (now_s - self._begin_s - TIME_LIMIT_S) / SOFT_S, 0.0, 1.0))
+        """Share of its torque that the arm may keep: 1 in time, then less, 0 when it must let go. Once per cycle."""
+        self._spent_s += min(now_s - self._judged_s, CYCLE_S)
+        self._judged_s = now_s
+        return float(np.clip(1.0 - (self._spent_s - TIME_LIMIT_S) / SOFT_S, 0.0, 1.0))
