@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from smolkit.arm import registers, torque
+from smolkit.arm.arm_type import TYPES
 from smolkit.arm.arm_type import arm_type as named
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration
@@ -94,6 +95,8 @@ class SO101:
         self.ready = False                         # and the guard has forgotten the last time: goals may go out
         self.latest: JointState | None = None      # what was measured last, by `read` or before a goal
         self.lost_writes = 0                       # goals that no servo heard; each was followed by another
+        self.owed = ""                             # what the last release left unconfirmed: servos that may still hold
+        self.unheard = np.zeros(6, int)            # goals in a row that each servo has not taken
         self._held = self._sent = np.zeros(6, int)     # goal registers when last seen, and what was sent since, ticks
         self._commanded_s = -np.inf
         self._turn = 0                             # counts energize() and release(): whose turn it is
@@ -109,6 +112,8 @@ class SO101:
     def _check(self) -> None:
         ids = self.calibration.ids
         require_servos(self._bus, ids)
+        small = min(self._bus.sync_read(registers.MAX_VOLTAGE_LIMIT, ids).values()) <= TYPES["7.4V"].max_voltage
+        self.kind = self._kind or TYPES["7.4V" if small else "12V"]    # the registers' word, where no label was read
         check_voltage(self._bus, ids, self._kind)
         check_protection(self._bus, ids, self._kind)
         check_calibration(self._bus, self.calibration)
@@ -158,6 +163,11 @@ class SO101:
         on = self._bus.sync_read(registers.TORQUE_ENABLE, self.calibration.ids)
         return tuple(servo_id for servo_id, value in on.items() if value)
 
+    @property
+    def goal_deg(self) -> np.ndarray:
+        """What the servos (6,) were told last, or, just energized, hold."""
+        return self.calibration.to_pos(self._sent.astype(float))
+
     def missing(self) -> tuple[int, ...]:
         """Ids of the servos that answer no ping."""
         return tuple(missing_servos(self._bus, self.calibration.ids))
@@ -171,7 +181,7 @@ class SO101:
 
     def _command(self, goal_deg: np.ndarray) -> np.ndarray:
         self._require_movable()
-        present_deg = self._look().pos_deg
+        present_deg = self.look().pos_deg
         dt_s = self.clock.now_s() - self._commanded_s  # the whole pause: the guard decides what it means
         admitted = np.array(self.guard.admit(goal_deg, present_deg.copy(), dt_s), dtype=float)
         if admitted.shape != (6,) or not np.isfinite(admitted).all():
@@ -181,8 +191,11 @@ class SO101:
         self._commanded_s = self.clock.now_s()         # or a slow write would grant its time a second time
         return sent
 
-    def _look(self) -> JointState:
-        """Before each goal, in one transaction: do all servos hold as energized, where, and how are they?"""
+    def look(self) -> JointState:
+        """As `read`, in one transaction, of an energized arm: do all servos hold as they were told, and where?
+
+        Raises SK137 (one restarted) and SK139 (somebody else's goal; the next one of ours begins where the arm is).
+        """
         before, state = self._measure(TORQUE_START)
         table = np.frombuffer(b"".join(data[:TORQUE.itemsize] for data in before), TORQUE)       # (6,)
         if (table["torque"] != 1).any() or (table["cap"] != list(self._caps().values())).any():
@@ -197,12 +210,14 @@ class SO101:
         After a lost one the guard counts from the goals that the servos hold, or the next would be a leap.
         """
         lost, foreign = goals != self._sent, (goals != self._sent) & (goals != self._held)
+        self.unheard = np.where(~lost & (self._sent != self._held), 0, self.unheard + lost)
         self._held = goals
         if foreign.any():
-            self.ready = False
+            self._sent = goals
+            self.guard.reset(self.latest.pos_deg)      # back from where the arm is, not from where it was sent
             raise SmolkitError("SK139", "the goals that were sent from here",
                                f"others in servos {(np.flatnonzero(foreign) + 1).tolist()}; no goal was sent",
-                               "a second program commands this arm", "end the other one, then energize again")
+                               "a second program commands this arm", "end the other one")
         if lost.any():
             self.lost_writes += 1
             self._sent = goals
@@ -281,6 +296,7 @@ class SO101:
             held = self._bus.sync_read(registers.GOAL_POSITION, self.calibration.ids)
             self._held = self._sent = np.array(list(held.values()))
             self.guard.reset(self.calibration.to_pos(self._held.astype(float)))
+            self.unheard = np.zeros(6, int)
             self._commanded_s = self.clock.now_s()
             self.ready = True
 
@@ -304,7 +320,12 @@ class SO101:
         """
         with self._moving:
             self._next_turn(energized=False)
-            torque.release(self._bus, self.calibration.ids)
+            try:
+                torque.release(self._bus, self.calibration.ids)
+            except SmolkitError as error:
+                self.owed = error.found
+                raise
+            self.owed = ""
             if hasattr(self.guard, "servo_deg_s"):
                 torque.forget_speed(self._bus, self.calibration.ids)
 

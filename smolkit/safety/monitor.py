@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smolkit.arm import registers
+from smolkit.arm.arm_type import TYPES, ArmType
 from smolkit.arm.joints import GRIPPER, JOINT_NAMES, UPPER_RAD
 from smolkit.arm.so101 import JointState
 
 from .states import Trip
 
-TWELVE_V = 9.0                     # a supply above this feeds servos of the 12 V type
+SMALL = TYPES["7.4V"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Limits:
     warm_c: float = 55.0           # users report smoke near 70, where the servo itself would cut
     hot_c: float = 60.0
     too_hot_c: float = 65.0
-    least_share: float = 0.86      # of 5 V: 4.3 V, above the servo's own limit of 4.0
+    least_v: float = 4.3           # 0.86 of 5 V, above the servo's own limit of 4.0
     least_12v: float = 10.0
     low_voltage_s: float = 0.2     # a sag under a start of six motors is shorter
     # An error that does not shrink, at a torque near the cap (the body's is 0.6 of stall). The guard lets no tip
@@ -48,6 +49,7 @@ class Limits:
     action_gap_s: float = 0.5      # between goals of a policy
     far_deg: float = 25.0          # no path that began here leads within 3 deg of zero at once
     small_goals: int = 30          # a second of them
+    unheard: int = 15              # goals in a row, half a second; where every second one is lost, once an hour
     heartbeat_s: float = 0.5
     answer_gap_s: float = 0.1
     unanswered: int = 3            # cycles, where they fail faster than that
@@ -59,10 +61,10 @@ LIMITS = Limits()
 
 
 class Monitor:
-    """Looks at each `JointState`; `reset` forgets what it was watching, at every arming."""
+    """Looks at each `JointState` of an arm of that kind; `reset` forgets what it was watching, at every arming."""
 
-    def __init__(self, limits: Limits = LIMITS):
-        self.limits = limits
+    def __init__(self, limits: Limits = LIMITS, kind: ArmType = SMALL):
+        self.limits, self.kind = limits, kind
         self.reset()
 
     def reset(self) -> None:
@@ -75,11 +77,12 @@ class Monitor:
 
     def look(self, state: JointState, goal_deg: np.ndarray | None, now_s: float) -> tuple[Trip, ...]:
         """What is wrong with this measurement; `goal_deg` (6,) is what the servos were told, None when limp."""
-        found = {"too hot": self._heat(state, self.limits.too_hot_c),
+        found = {"too hot": self._heat(state, self.limits.too_hot_c) or self._bits(state, registers.HOT),
                  "hot": self._heat(state, self.limits.hot_c), "warm": self._heat(state, self.limits.warm_c),
-                 "over-voltage": self._bits(state, registers.VOLTAGE) if self._fed_too_high(state) else "",
+                 "over-voltage": _joints(self._fed_too_high(state), state.voltage_v, "{:.1f} V"),
                  "low voltage": self._voltage(state, now_s),
                  "overload": self._overload(state),
+                 "angle sensor": self._bits(state, registers.ANGLE),
                  "leap": self._leap(state),
                  "blocked": "" if goal_deg is None else self._blocked(state, goal_deg, now_s)}
         self._last = state
@@ -115,6 +118,11 @@ class Monitor:
         found = f"{self.limits.small_goals} goals in a row within +-3.2"
         return (Trip("other units", found, now_s),) if (apart > 1e-6).any() else ()
 
+    def unheard(self, in_a_row: np.ndarray, now_s: float) -> tuple[Trip, ...]:
+        """How many goals in a row (6,) each servo has not taken: one may be lost, not half a second of them."""
+        found = _joints(in_a_row >= self.limits.unheard, in_a_row, "{:.0f} goals in a row not taken")
+        return (Trip("deaf servo", found, now_s),) if found else ()
+
     def cycle(self, took_s: float, now_s: float) -> tuple[Trip, ...]:
         """How long the last cycle took: late ones in a row trip."""
         self._late = self._late + 1 if took_s > self.limits.late_cycle_s else 0
@@ -137,12 +145,14 @@ class Monitor:
         body = replace(state, error_bits=np.where(np.arange(6) == GRIPPER, 0, state.error_bits))
         return self._bits(body, registers.OVERLOAD | registers.CURRENT)
 
-    def _fed_too_high(self, state: JointState) -> bool:
-        return bool((state.voltage_v > TWELVE_V).any())
+    def _fed_too_high(self, state: JointState) -> np.ndarray:
+        """(6,) bool. A servo's voltage bit says "outside", the measurement on which side."""
+        return (state.error_bits & registers.VOLTAGE != 0) & (state.voltage_v > np.mean(self.kind.supply_v))
 
     def _voltage(self, state: JointState, now_s: float) -> str:
-        least_v = self.limits.least_12v if self._fed_too_high(state) else 5.0 * self.limits.least_share
-        low = state.voltage_v < least_v
+        least_v = self.limits.least_v if self.kind is SMALL else self.limits.least_12v
+        flagged = state.error_bits & registers.VOLTAGE != 0
+        low = (flagged | (state.voltage_v < least_v)) & ~self._fed_too_high(state)
         return _joints(low, state.voltage_v, "{:.1f} V") if self._lasts("low", low.any(), now_s,
                                                                         self.limits.low_voltage_s) else ""
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from smolkit.report import SmolkitError
+
 
 class State(StrEnum):
     """IDLE and OFF: no torque (OFF after a stop). ARMED stands, RUNNING obeys, HOLD stands and refuses."""
@@ -82,7 +84,7 @@ STOPS = {
     "too hot": Stop("SK316", 10, Reaction.PARK, "servos below 65 deg C",
                     "a joint held a load for long, or it is blocked", "let it cool below 45 deg C"),
     "low voltage": Stop("SK317", 7, Reaction.HOLD, "a supply that keeps its voltage", "a weak supply, a thin cable",
-                        "a 5 V supply of 4 A or more; " + DOCTOR),
+                        "a supply of 4 A or more, of the servos' voltage; " + DOCTOR),
     "over-voltage": Stop("SK317", 8, Reaction.OFF, "a supply that fits the servos",
                          "a 12 V supply on 7.4 V servos: they burn", "unplug the supply NOW"),
     "restarted": Stop("SK137", 7, Reaction.OFF, "all servos as they were energized",
@@ -96,6 +98,10 @@ STOPS = {
     "wire gone": Stop("SK319", 11, Reaction.LOST, "an open port",
                       "the USB cable or the board's supply was pulled; torque may still be on",
                       "hold the arm, plug it in again, then " + DOCTOR),
+    "deaf servo": Stop("SK325", 14, Reaction.HOLD, "servos that take the goals they are sent",
+                       "a servo that answers but no longer hears; a bad plug", "power the arm off and on; " + DOCTOR),
+    "angle sensor": Stop("SK320", 13, Reaction.HOLD, "no angle sensor bit",
+                         "a servo that cannot tell where it stands", "power the arm off and on; " + DOCTOR),
     "leap": Stop("SK320", 13, Reaction.HOLD, "positions that change no faster than a servo turns",
                  "a wrong reading, or a servo that lost its place", DOCTOR),
     "late cycles": Stop("SK321", 35, Reaction.HOLD, "a control loop that keeps its pace",
@@ -116,6 +122,11 @@ class Trip:
     @property
     def stop(self) -> Stop:
         return STOPS[self.name]
+
+    def error(self) -> SmolkitError:
+        """What a command gets while this stop holds."""
+        stop = self.stop
+        return SmolkitError(stop.code, stop.expected, self.found, stop.cause, stop.next_step)
 
     def text(self) -> str:
         """One line for a person."""
