@@ -132,7 +132,7 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
 
 @command
 def stop() -> None:
-    """Every arm that you have in motion holds where it is, until somebody arms it again."""
+    """Every arm of yours holds where it is, and goes home after a minute; a second stop lets go: they fall."""
     from smolkit.safety.client import stop_all
     stopped = stop_all()
     for arm in stopped:

@@ -120,8 +120,8 @@ def test_the_kits_of_real_arms_open_with_an_emulated_one(name: str, tmp_path: Pa
     text, servos, picture = (KITS / name).read_text(encoding="utf-8"), fake.servos(), film(tmp_path / "film.mp4")
     fake.calibrated(servos).save(tmp_path / tomllib.loads(text)["calibration"])
     with serve_tcp(servos) as server:
-        text = re.sub(r'"/dev/smolkit/YOUR-[A-Z-]+"', f'"{server.port}"', text)
-        text = re.sub(r'"/dev/v4l/by-path/YOUR-[A-Z-]+"', f'"{picture.as_posix()}"', text)
+        text = re.sub(r'"(?:/dev/smolkit/|usb:)YOUR-[A-Z-]+"', f'"{server.port}"', text)
+        text = re.sub(r'"/dev/v4l/by-path/YOUR-[A-Z-]+-video-index0"', f'"{picture.as_posix()}"', text)
         (tmp_path / name).write_text(text, encoding="utf-8")
         with Kit.open(tmp_path / name) as kit:
             assert kit.arm.read().pos_deg.shape == (6,)
