@@ -59,7 +59,8 @@ class MirrorPanel(Panel):
                                            "clone")
         self.again_button = self.new_button("begin again", "again", self.again, "forgets the poses that were taken",
                                             "undo")
-        return widgets.VBox([self._html, widgets.HBox([self.take_button, self.again_button])])
+        buttons = widgets.HBox([self.take_button, self.again_button])
+        return widgets.VBox([buttons, self._html])         # a report that grows must not push them away
 
     def sample(self) -> None:
         self._now = tuple(np.array(look(), float) for look in self._looks)
