@@ -13,7 +13,7 @@ from smolkit.lessons.camera_checks import first_number
 from smolkit.lessons.camera_desk import CameraDesk
 from smolkit.lessons.camera_faults import CHECKS, Case
 
-# 2.2 has no right answer, only honest ones. A beginner's usual guess is ten times too large.
+# 2.2: any honest guess passes, as this one, five times too large. The lesson then finds 0.9, 7.5 and 2.4 px.
 prediction = {"front, 64 px": 5, "front, 512 px": 40, "wrist, 64 px": 10}
 # 2.5 for the case that the lesson comes with: 20 of 20 pictures are the same one. `diagnose` solves any case.
 diagnosis = {"role": "front", "fault": "frozen", "evidence": 20}

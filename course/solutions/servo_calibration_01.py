@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# 1.2 has no right answer, only honest ones: 360 / 25 teeth; five joints that travel 55 % of the turn each make 3.
+# 1.2: any honest guess passes. One tooth is 360 / 25 deg; of joints that travel about half a turn, half meet the seam.
 prediction = {"one_tooth_deg": 14.4, "joints_over_seam": 3}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-# 3.1 has no right answer, only honest ones. A beginner's usual guess: no torque without a program.
+# 3.1: any honest guess passes, as this wrong one. Measured: it stands, then parks; held after 0.5 s, limp after 5 s.
 prediction = {"the arm": "falls at once", "stands after (s)": 0.0, "limp after (s)": 0.1}
 
 
