@@ -46,6 +46,7 @@ class IncidentLog:
         self.path = path
         self.entries: deque[Incident] = deque(maxlen=KEPT)
         self.lost = 0              # lines that could not be written
+        self._limits: tuple[str, ...] = ()
 
     def write(self, moment_s: float, kind: str, state: str, code: str, words: str) -> None:
         """One incident, to memory and file."""
@@ -59,6 +60,12 @@ class IncidentLog:
                 file.write(json.dumps(asdict(incident), ensure_ascii=False) + "\n")
         except OSError:
             self.lost += 1
+
+    def limited(self, moment_s: float, state: str, reasons: tuple[str, ...]) -> None:
+        """What the envelope held back: told when the reasons change, not thirty times a second."""
+        if reasons != self._limits:
+            self._limits = reasons
+            self.write(moment_s, "limited", state, "", ", ".join(reasons) or "limits hold nothing back any more")
 
     def text(self, last: int = 50) -> str:
         """The last incidents, one a line."""

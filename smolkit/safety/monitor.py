@@ -25,6 +25,7 @@ from smolkit.arm.so101 import JointState
 from .states import Trip
 
 SMALL = TYPES["7.4V"]
+CLOCKS_S = 0.05                    # a picture from the future has its time from another clock
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Monitor:
         self._since: dict[str, float] = {}
         self._last: JointState | None = None
         self._digests: dict[str, tuple[str, int]] = {}
+        self._observed_s: float | None = None
         self._late = 0
         self._small: list[np.ndarray] = []
 
@@ -89,6 +91,16 @@ class Monitor:
         heat = next((name for name in ("too hot", "hot", "warm") if found[name]), "")
         return tuple(Trip(name, words, now_s) for name, words in found.items()
                      if words and (name == heat or name not in ("too hot", "hot", "warm")))
+
+    def pictures(self, observed_s: float | None, digests: Mapping[str, str], now_s: float) -> tuple[Trip, ...]:
+        """When the pictures (role -> digest) behind a goal were taken, None for a goal by hand: old ones trip."""
+        stale = observed_s is not None and not -CLOCKS_S <= now_s - observed_s <= self.limits.action_age_s
+        age = f"{now_s - observed_s:.2f} s old" if stale and now_s >= observed_s else "of another clock"
+        trips = (Trip("stale action", f"a picture {age}", now_s),) if stale else ()
+        if observed_s is None or observed_s != self._observed_s:       # several goals may come of one picture
+            trips += self.frames(digests, now_s)
+        self._observed_s = observed_s
+        return trips
 
     def frames(self, digests: Mapping[str, str], now_s: float) -> tuple[Trip, ...]:
         """Camera role -> digest of the picture a goal was made from; a camera that repeats itself trips."""

@@ -25,15 +25,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from smolkit.arm import torque
+from smolkit.arm.joints import GRIPPER
 from smolkit.arm.so101 import SO101, JointState
 from smolkit.clock import SteppedClock
 from smolkit.report import SmolkitError
 
+from .answers import COMM_CODES, FAULTS, Answers
 from .envelope import Envelope
 from .incidents import IncidentLog
 from .monitor import LIMITS, Limits, Monitor
@@ -47,10 +49,7 @@ LONGEST_HOLD_S = 60.0              # then a HOLD parks: standing heats the servo
 IDLE_S = 300.0
 HOT_SPEED = 0.5
 RETRY_S = 1.0
-CLOCKS_S = 0.05                    # a picture from the future has its time from another clock
 KEPT_DEG = 3.0                     # a goal nearer than this to the arm is where it stands
-COMM_CODES = ("SK101", "SK104", "SK106")
-FAULTS_OF_COMMAND = {"SK302": "unusable actions", "SK137": "restarted", "SK139": "second program"}
 STRENGTH = {reaction: rank for rank, reaction in enumerate(Reaction)}
 
 
@@ -68,20 +67,18 @@ class Supervisor:
         self.log = IncidentLog() if log is None else log
         self.state, self.stopped_by = State.IDLE, None
         self.heartbeat, self.parks = heartbeat, parks
-        self._monitor, self._limits = Monitor(limits), limits
+        self._monitor, self._limits = Monitor(limits, arm.kind), limits
         self._lock = threading.RLock()
         self._arming = 0                           # calls of energize() under way, in other threads perhaps
-        self._goal_deg: np.ndarray | None = None
+        self._stand_deg: np.ndarray | None = None  # where a stopped arm (6,) stands
         self._parking: Parking | None = None
         self._policy = False                       # commands come from a policy: a gap is a fault
-        self._clip_reasons: tuple[str, ...] = ()
         self._told: set[str] = set()               # trips since the torque came on
-        self._unanswered = 0
+        self._heard = Answers(arm, limits.unanswered, limits.answer_gap_s, self.clock.now_s())
         self._asked = False                        # somebody pressed stop since the torque came on, or since it parks
-        self._owed = ""                            # what a release left unconfirmed: servos that may still hold
+        self._homeward = False                     # told to park while torque was coming on: as soon as it is
         self.turn = 0                              # grows with each arming and stop: whose news is older is refused
-        self._observed_s: float | None = None
-        self._moments = dict.fromkeys(("command", "beat", "answer", "state", "tick", "look"), self.clock.now_s())
+        self._moments = dict.fromkeys(("command", "beat", "state", "tick", "look"), self.clock.now_s())
         if isinstance(self.clock, SteppedClock):
             self.clock.on_advance(self.tick)
 
@@ -94,9 +91,9 @@ class Supervisor:
     # -- what a client may do ----------------------------------------------------------------------------
 
     def read(self) -> JointState:
-        """All joints, now."""
+        """All joints, now; of an energized arm also whether its servos hold as they were told."""
         with self._lock, self._answers():
-            return self._seen(self.arm.read())
+            return self._seen(self.arm.look() if self.arm.ready else self.arm.read())
 
     def energize(self, rearm: bool = False, turn: int | None = None) -> None:
         """Torque on where the arm stands. After a stop only with `rearm`: somebody must have looked.
@@ -109,29 +106,44 @@ class Supervisor:
                 raise self._refusal()
             if self.state in (State.RUNNING, State.ARMED) and self.arm.ready:
                 return self.rest()
-            self._asked = False
+            asked, self._asked = self._asked, False
+            self._homeward &= self._arming > 0
             self._arming += 1
         try:
             self.arm.energize()
         except BaseException:
             with self._lock:
                 self._arming -= 1
+                self._asked |= asked               # it was not armed again: the next stop is still the second
                 if not self.arm.energized:
-                    self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
+                    self._judge_release()
+                elif self._homeward:
+                    self._begin_parking("asked to park")
             raise
         with self._lock:
             self._arming -= 1
             torque.require_wanted(self.arm.energized)          # let go before we came here: nothing stands
-            if self._asked:                        # pressed meanwhile: it stood before, and goes on standing
-                self._hold_here()
+            # Pressed meanwhile: it stood before, and goes on standing.
+            (self._hold_here if self._asked else self._armed)()
+            if self._homeward:
+                self._begin_parking("asked to park while its torque came on")
+            if self.state is not State.ARMED:
                 raise self._refusal()
-            self.stopped_by, self._goal_deg, self._parking = None, None, None
-            self._owed, self.turn = "", self.turn + 1
-            self._told.clear()
-            self._monitor.reset()
-            self.envelope.slow_down(1.0)
-            self._become(State.ARMED, "torque on")
-            self._mark("beat", "command", "answer", "look")
+
+    def _armed(self) -> None:
+        self.stopped_by, self._parking, self.turn = None, None, self.turn + 1
+        self._told.clear()
+        self._monitor.reset()
+        self.envelope.slow_down(1.0)
+        self._become(State.ARMED, "torque on")
+        self._heard.heard(self.clock.now_s())
+        self._mark("beat", "command", "look")
+
+    def stands(self, found: str) -> None:
+        """An earlier process died and left its torque on: the arm stands, and nobody let it fall."""
+        with self._lock:
+            self.log.write(self.clock.now_s(), "note", self.state, "SK332", found)
+            self._become(State.HOLD, "found standing")
 
     def command(self, goal_deg: np.ndarray, *, observed_s: float | None = None,
                 frames: Mapping[str, str] | None = None) -> np.ndarray:
@@ -141,20 +153,16 @@ class Supervisor:
         frames: camera role -> digest of that picture.
         """
         with self._lock:
-            self._mark("beat", "command")
+            self._mark("beat")
             if self.state not in (State.ARMED, State.RUNNING):
                 raise self._refusal()
-            now_s = self.clock.now_s()
             self._policy = observed_s is not None
-            if self._policy and not -CLOCKS_S <= now_s - observed_s <= self._limits.action_age_s:
-                age = f"{now_s - observed_s:.2f} s old" if now_s >= observed_s else "of another clock"
-                self._trip(Trip("stale action", f"a picture {age}", now_s))
-            if observed_s is None or observed_s != self._observed_s:   # several goals may come of one picture
-                self._react(self._monitor.frames(frames or {}, now_s))
-            self._observed_s = observed_s
+            self._react(self._monitor.pictures(observed_s, frames or {}, self.clock.now_s()))
             if self.stopped_by is not None:
                 raise self._refusal()
-            return self._send(goal_deg)
+            sent = self._send(goal_deg)
+            self._mark("command")                  # what is no goal is none
+            return sent
 
     @property
     def limited_share(self) -> float:
@@ -171,7 +179,7 @@ class Supervisor:
     @property
     def why(self) -> str:
         """What stopped the arm, and what to do; "" where nothing did. What still may hold comes first."""
-        told = [f"SK135 torque may still be on: {self._owed}; pull the power"] if self._owed else []
+        told = [f"SK135 torque may still be on: {self.arm.owed}; pull the power"] if self.arm.owed else []
         return "; ".join([*told, self.stopped_by.text()] if self.stopped_by else told)
 
     def hold(self, reason: str, lets_go: bool = True) -> None:
@@ -183,47 +191,56 @@ class Supervisor:
             twice = lets_go and self._asked and self.state in (State.HOLD, State.LOST)
             trip = Trip("asked twice" if twice else "asked", reason, self.clock.now_s())
             self.log.write(trip.moment_s, "stop", self.state, trip.stop.code, trip.text())
-            if not (self._arming or self.state.powered or self.state is State.LOST):
+            lost = self.state is State.LOST
+            if not (self._arming or self.state.powered or lost):
                 return                             # limp already
             self._asked = True
-            self._latch(trip)
+            self._told.add("silence")              # who stopped it may restart the kernel, a hand still in the arm
+            if not lost:
+                self._latch(trip)
             if twice or self._arming and not self.state.powered:
                 self._let_go()
-            elif not self._arming and self.state is not State.LOST:
-                if self.state is State.PARKING:    # nobody lives who could beat: that is known, and no reason to go on
-                    self._told.add("silence")
+            elif not self._arming and not lost:
                 self._parking = None
                 self._hold_here()
+
+    def unattended(self) -> None:
+        """The client said goodbye: where somebody stopped the arm, it goes home soon all the same."""
+        with self._lock:
+            self._told.discard("silence")
 
     def park(self) -> None:
         """Slowly to the rest pose, then torque off. Returns at once in wall time: look at `state`."""
         with self._lock:
-            if self._arming:                       # nothing to park yet, and nothing shall come on
+            if self._arming and not self.state.powered:        # nothing to park yet, and nothing shall come on
                 return self.arm.release()
-            self._begin_parking("asked to park")
+            if self.state is State.LOST:
+                raise self._refusal()
+            self._homeward = bool(self._arming)
+            if not self._homeward:
+                self._begin_parking("asked to park")
         if isinstance(self.clock, SteppedClock):
-            while self.state is State.PARKING:
-                self.clock.sleep_until(self.clock.now_s() + TICK_S)
+            self._while(State.PARKING)
 
     def release(self) -> None:
         """Torque off now, verified; a raised arm falls."""
         with self._lock:
-            failed = self._let_go()
-        if failed:
-            raise failed
+            if failed := self._let_go():
+                raise failed
 
     def close(self, park: bool | None = None) -> None:
         """Parks (unless told otherwise, or it stands safely), lets go, frees the port."""
         if self.state.powered and (self.parks if park is None else park):
-            while self.state is State.HOLD and self.clock.now_s() - self._moments["state"] < HOLD_S:
-                self.clock.sleep_until(self.clock.now_s() + TICK_S)
-                self.tick()                        # whoever stopped it sees that it stands, before it goes home
+            self._while(State.HOLD, self._moments["state"] + HOLD_S)       # who stopped it sees that it stands
             self.park()
-            while self.state is State.PARKING:
-                self.clock.sleep_until(self.clock.now_s() + TICK_S)
-                self.tick()
+            self._while(State.PARKING)
         self.arm.close()
         self._become(State.OFF, "closed")
+
+    def _while(self, state: State, until_s: float = math.inf) -> None:
+        while self.state is state and self.clock.now_s() < until_s:
+            self.clock.sleep_until(self.clock.now_s() + TICK_S)
+            self.tick()
 
     def beat(self, sent_s: float = math.inf) -> None:
         """The client is alive, or was at `sent_s`: what waited while this process was frozen is no news."""
@@ -236,8 +253,8 @@ class Supervisor:
         """Looks after the arm; to be called 30 times a second while it is powered."""
         with self._lock:
             took_s, self._moments["tick"] = (now_s := self.clock.now_s()) - self._moments["tick"], now_s
-            if self._owed and now_s - self._moments["state"] > RETRY_S:
-                self._let_go()
+            if self.state is State.LOST and now_s - self._moments["state"] > RETRY_S:
+                self._find_again()
             if self._arming or not self.state.powered:
                 return
             self._react(self._monitor.cycle(took_s, now_s) if self.state is State.RUNNING else ())
@@ -247,11 +264,8 @@ class Supervisor:
     def _look_after(self, now_s: float) -> None:
         """Measures where nobody has in this cycle, and watches what should come regularly."""
         if now_s - self._moments["look"] >= LOOK_S:
-            try:
-                with self._answers():
-                    self._seen(self.arm.read())
-            except SmolkitError:
-                return                             # already judged by `_answers`
+            with suppress(SmolkitError):           # judged already
+                self.read()
         quiet = self.heartbeat and self.state is not State.PARKING
         if quiet and now_s - self._moments["beat"] > self._limits.heartbeat_s:
             self._trip(Trip("silence", f"none for {now_s - self._moments['beat']:.2f} s", now_s))
@@ -267,11 +281,11 @@ class Supervisor:
     def _step(self, now_s: float) -> None:
         """One cycle of standing still, or of going home."""
         if self.state is State.HOLD:
-            parks = self.stopped_by.stop.reaction is Reaction.PARK
+            parks = self.stopped_by and self.stopped_by.stop.reaction in (Reaction.PARK, Reaction.LOST)
             if now_s - self._moments["state"] > (HOLD_S if parks else LONGEST_HOLD_S):
                 self._begin_parking("held long enough")
-            elif self._goal_deg is not None and self.arm.ready:
-                self._move(lambda: self.arm.command(self._goal_deg))
+            elif self._stand_deg is not None and self.arm.ready:
+                self._move(lambda: self.arm.command(self._stand_deg))
         elif self.state is State.PARKING:
             self._drive_home(now_s)
 
@@ -280,18 +294,15 @@ class Supervisor:
     def _send(self, goal_deg: np.ndarray) -> np.ndarray:
         try:
             with self._answers():
-                self._goal_deg = self.arm.command(goal_deg)
-        except SmolkitError as error:
-            self._note_clip()
-            if error.code in FAULTS_OF_COMMAND:
-                self._trip(Trip(FAULTS_OF_COMMAND[error.code], error.found, self.clock.now_s()))
-            raise
+                sent = self.arm.command(goal_deg)
+        finally:
+            clip = self.envelope.clipped
+            self.log.limited(self.clock.now_s(), self.state, clip.reasons if clip else ())
         self._seen(self.arm.latest)
         self._react(self._monitor.goals(np.asarray(goal_deg), self.arm.latest.pos_deg, self.clock.now_s()))
-        self._note_clip()
         if self.state is State.ARMED:
             self._become(State.RUNNING, "goals")
-        return self._goal_deg
+        return sent
 
     def _move(self, move: Callable[[], object]) -> None:
         """A move of our own: what goes wrong in it has no caller to tell."""
@@ -299,19 +310,17 @@ class Supervisor:
             with self._answers():
                 move()
         except SmolkitError as error:
-            if error.code in FAULTS_OF_COMMAND:
-                self._trip(Trip(FAULTS_OF_COMMAND[error.code], error.found, self.clock.now_s()))
-            elif error.code not in COMM_CODES:
+            if error.code not in (*COMM_CODES, *FAULTS):
                 self.log.write(self.clock.now_s(), "warning", self.state, error.code, error.found)
 
     def _begin_parking(self, why: str) -> None:
         if not self.state.powered or self.state is State.PARKING:
             return
         self.envelope.reset()
-        self._asked = False
+        self._asked = self._homeward = False
         self._told.discard("blocked")
         pos_deg = self.arm.latest.pos_deg if self.arm.latest else self.arm.read().pos_deg
-        self._parking = Parking(pos_deg, pos_deg if self._goal_deg is None else self._goal_deg, self.clock.now_s())
+        self._parking = Parking(pos_deg, self.arm.goal_deg, self.clock.now_s())
         self._become(State.PARKING, why)
 
     def _drive_home(self, now_s: float) -> None:
@@ -321,35 +330,46 @@ class Supervisor:
         elif strength < 1.0:
             self._move(lambda: self.arm.weaken(strength))
         elif self.arm.ready:                       # else the driver refuses goals, and only time will end it
-            self._move(lambda: self._go_on(parking.next_goal(self.arm.latest.pos_deg, now_s)))
-
-    def _go_on(self, goal_deg: np.ndarray) -> None:
-        self._goal_deg = self.arm.command(goal_deg)            # what the monitor compares the arm with
+            self._move(lambda: self.arm.command(parking.next_goal(self.arm.latest.pos_deg, now_s)))
 
     def _let_go(self) -> SmolkitError | None:
         """Torque off; what did not confirm it (the error) is told again every second, or it would hold for ever."""
         failed = None
         try:
             self.arm.release()
-            self._owed = ""
-            self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
         except SmolkitError as error:
             failed = error
-            if not self._owed:
-                self.log.write(self.clock.now_s(), "warning", State.LOST, error.code, error.found)
-            self._owed = error.found
-            self._become(State.LOST, "told to let go; not all servos confirmed it")
-        self._mark("state")
+        self._judge_release()
         return failed
+
+    def _judge_release(self) -> None:
+        if self.arm.owed:
+            if self.state is not State.LOST:
+                self.log.write(self.clock.now_s(), "warning", State.LOST, "SK135", self.arm.owed)
+            self._become(State.LOST, "told to let go; not all servos confirmed it")
+        else:
+            self._become(State.OFF if self.stopped_by else State.IDLE, "torque off")
+        self._mark("state")
+
+    def _find_again(self) -> None:
+        """A lost arm that answers again is let go, where it was told to be, or stands; its torque may have been on."""
+        self._mark("state")
+        if self.arm.owed:
+            self._let_go()
+            return
+        with suppress(SmolkitError):
+            self.arm.read()
+            self._told.clear()
+            self._hold_here()
 
     # -- judging -------------------------------------------------------------------------------------------
 
     def _seen(self, state: JointState) -> JointState:
         """Judges a measurement; once per moment is enough."""
         now_s = self.clock.now_s()
-        self._mark("answer", "look")
+        self._mark("look")
         if not self._arming:
-            self._react(self._monitor.look(state, self._goal_deg if self.state.powered else None, now_s))
+            self._react(self._monitor.look(state, self.arm.goal_deg if self.arm.energized else None, now_s))
         return state
 
     def _react(self, trips: Iterable[Trip]) -> None:
@@ -362,8 +382,8 @@ class Supervisor:
             return
         self._told.add(trip.name)
         reaction = trip.stop.reaction
-        self.log.write(trip.moment_s, "warning" if reaction is Reaction.WARN else "stop", self.state, trip.stop.code,
-                       trip.text())
+        kind = "warning" if reaction is Reaction.WARN else "stop"
+        self.log.write(trip.moment_s, kind, self.state, trip.stop.code, trip.text())
         if trip.name == "hot":
             self.envelope.slow_down(HOT_SPEED)
         if reaction is Reaction.WARN or not self.state.powered and reaction is not Reaction.LOST:
@@ -374,26 +394,28 @@ class Supervisor:
             self._hold_here()
         elif self.stopped_by is None or STRENGTH[reaction] > STRENGTH[self.stopped_by.stop.reaction]:
             self._latch(trip)
-            self._stop(reaction)
+            if reaction is Reaction.LOST:
+                self._become(State.LOST, "no connection; torque may still be on")
+            elif reaction is Reaction.OFF:
+                self._let_go()
+            elif self.state is not State.PARKING:
+                self._hold_here()
 
     def _latch(self, trip: Trip) -> None:
         self.stopped_by, self.turn = trip, self.turn + 1
 
-    def _stop(self, reaction: Reaction) -> None:
-        if reaction is Reaction.LOST:
-            self._become(State.LOST, "no connection; torque may still be on")
-        elif reaction is Reaction.OFF:
-            self._let_go()
-        elif self.state is not State.PARKING:
-            self._hold_here()
-
     def _hold_here(self) -> None:
-        """The goal comes back to where the arm is; a joint that is there but for its sag keeps its goal."""
+        """The goal comes back to where the arm is; a joint that is there but for its sag keeps its goal.
+
+        Measured anew: what was measured last may be the wrong reading that it is stopped for. A gripper lets up.
+        """
         self.envelope.reset()
+        with suppress(SmolkitError):
+            self.arm.read()
         if self.arm.latest is not None:
-            here = self.arm.latest.pos_deg
-            goal = here if self._goal_deg is None else self._goal_deg
-            self._goal_deg = np.where(np.abs(goal - here) <= KEPT_DEG, goal, here)
+            here, goal = self.arm.latest.pos_deg, self.arm.goal_deg
+            kept = (np.abs(goal - here) <= KEPT_DEG) & (np.arange(6) != GRIPPER)
+            self._stand_deg = np.where(kept, goal, here)
         self._become(State.HOLD, "standing still")
         self._mark("state")                        # the time to look begins anew with each reason
 
@@ -403,23 +425,10 @@ class Supervisor:
         try:
             yield
         except SmolkitError as error:
-            now_s = self.clock.now_s()
-            if error.code == "SK106":
-                self._trip(Trip("wire gone", error.found, now_s))
-            elif error.code in COMM_CODES:
-                self._unanswered += 1
-                late = now_s - self._moments["answer"] > self._limits.answer_gap_s
-                if late or self._unanswered >= self._limits.unanswered:
-                    self._trip(Trip(self._which_silence(), error.found, now_s))
+            if trip := self._heard.judge(error, self.clock.now_s()):
+                self._trip(trip)
             raise
-        self._unanswered = 0
-
-    def _which_silence(self) -> str:
-        try:
-            missing = self.arm.missing()
-        except SmolkitError:
-            return "wire gone"
-        return {0: "bad answers", len(self.calibration.ids): "wire gone"}.get(len(missing), "chain broken")
+        self._heard.heard(self.clock.now_s())
 
     # -- bookkeeping ---------------------------------------------------------------------------------------
 
@@ -432,18 +441,8 @@ class Supervisor:
             self._moments["state"] = self.clock.now_s()
             self.log.write(self.clock.now_s(), "state", state, "", why)
 
-    def _note_clip(self) -> None:
-        """Limited commands are told when their reason changes, not thirty times a second."""
-        clip = self.envelope.clipped
-        reasons = clip.reasons if clip else ()
-        if reasons != self._clip_reasons:
-            self._clip_reasons = reasons
-            words = ", ".join(reasons) if reasons else "limits hold nothing back any more"
-            self.log.write(self.clock.now_s(), "limited", self.state, "", words)
-
     def _refusal(self) -> SmolkitError:
         if self.stopped_by is not None:
-            stop = self.stopped_by.stop
-            return SmolkitError(stop.code, stop.expected, self.stopped_by.found, stop.cause, stop.next_step)
+            return self.stopped_by.error()
         return SmolkitError("SK131", "an energized arm", f"it is {self.state}", "its torque is off, or it parks",
                             "arm.energize(), and wait until it returns")
