@@ -115,11 +115,9 @@ class Desk:
 
     def cable(self) -> tuple[Widget, ...]:
         """An emulated desk's USB cable: a button that pulls it, for `ports`."""
-        import ipywidgets
-
         def pull(change: dict) -> None:
             self._pulled = change["new"]
-        button = ipywidgets.ToggleButton(description="pull the USB cable", tooltip="press again to plug it in")
+        button = _button("ToggleButton", "pull the USB cable", tooltip="press again to plug it in")
         button.observe(pull, "value")
         return (button,)
 
@@ -232,12 +230,10 @@ class RecordedDesk(Desk):
             yield
 
     def hands(self) -> tuple[Widget | HandPanel, ...]:
-        import ipywidgets
-
         begin_s, end_s = self.servos.span("middle")
         self.servos.seek((begin_s + end_s) / 2)
-        button = ipywidgets.Button(description="play the sweeps", icon="play", layout={"width": "auto"},
-                                   tooltip="the recorded hand moves each joint from stop to stop, 24 s in all")
+        button = _button("Button", "play the sweeps", icon="play", layout={"width": "auto"},
+                         tooltip="the recorded hand moves each joint from stop to stop, 24 s in all")
         button.on_click(lambda _: self.servos.play(WallClock(), JOINT_NAMES[0]))
         self.tell("the recorded hand holds the arm in its middle pose, until you play the sweeps (24 s)")
         return (button,)
@@ -272,7 +268,7 @@ class RealDesk(Desk):
 
     def _moves(self, session: CalibrationSession, index: int) -> Iterator[None]:
         """Until the joint has covered its range and rests, or patience ends."""
-        self.tell(f"move {JOINT_NAMES[index]} slowly from stop to stop")
+        self.tell(f"move {JOINT_NAMES[index]} slowly to one stop, then to the other, and rest")
         covered, grew_s, end_s = 0.0, time.monotonic(), time.monotonic() + PATIENCE_S
         while time.monotonic() < end_s:
             yield
@@ -300,6 +296,13 @@ class RealDesk(Desk):
 def open_desk(lane: str, port: str = "", *, tell: Callable[[str], None] = print) -> Desk:
     """The desk of a lane; `port` ("/dev/ttyACM0", "COM3", "usb:SERIAL") is for the real one."""
     return RealDesk(port, tell) if lane == "real" else {"sim": Desk, "recorded": RecordedDesk}[lane](tell)
+
+
+def _button(kind: str, words: str, **looks: object) -> Widget:
+    """A button of ipywidgets that is words, not code, on a page that cannot show it."""
+    import ipywidgets
+    named = {"__repr__": lambda _: f"[ {words} ]  a button, in a live page"}
+    return type(kind, (getattr(ipywidgets, kind),), named)(description=words, **looks)
 
 
 def _horns(file: Path) -> list[int]:
