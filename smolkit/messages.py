@@ -39,6 +39,7 @@ TO_SERVER, TO_CLIENT = b">", b"<"                  # signed too, so that no ques
 DTYPES = tuple(np.dtype(code) for code in ("u1", "<i2", "<i4", "<i8", "<f4", "<f8", "?"))   # ext type = place
 DRAIN_S = 0.005                                    # a flood of rubbish must not keep the server from its work
 QUEUED, LINGER_MS = 64, 300
+RENEW_S = 1.0                                      # so often a server looks whether it can still be found
 
 
 def error_body(error: SmolkitError) -> dict[str, Any]:
@@ -124,10 +125,13 @@ class Server:
         self.endpoint = self._claim.publish(self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0"))
         self._secret = bytes.fromhex(self.endpoint.secret)
         self._newest: dict[tuple[bytes, bool], int] = {}                # (client, told) -> number
-        self.rejected = 0
+        self.rejected, self._renewed_s = 0, time.monotonic()
 
     def poll(self, timeout_s: float) -> list[Request]:
         """Waits for requests, and takes those that are there; rubbish ends the wait, too."""
+        if time.monotonic() - self._renewed_s > RENEW_S:
+            self._claim.renew()
+            self._renewed_s = time.monotonic()
         requests: list[Request] = []
         wait_ms, end_s = max(0, math.ceil(1000 * timeout_s)), math.inf
         while time.monotonic() < end_s and self._socket.poll(wait_ms):

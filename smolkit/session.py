@@ -23,6 +23,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -78,7 +79,16 @@ def _folders() -> Iterator[Path]:
     for runtime in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}")):
         if runtime and os.path.isdir(runtime) and os.stat(runtime).st_uid == os.getuid():
             yield Path(runtime) / "smolkit"
-    yield Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}"
+    yield _temporary()
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}"
+
+
+def shared_folder() -> Path:
+    """A private folder that all programs of this user agree on, whatever their environment says (not on Windows)."""
+    return _private(_temporary())
 
 
 def _ours(folder: Path) -> bool:
@@ -89,8 +99,8 @@ def _ours(folder: Path) -> bool:
     return status is not None and status.st_uid == os.getuid() and status.st_mode & 0o170077 == 0o040000
 
 
-def _runtime_folder() -> Path:
-    folder = next(_folders())
+def _private(folder: Path) -> Path:
+    """The folder, made where it is missing; raises SK810 where others might enter it."""
     try:
         folder.mkdir(mode=0o700, parents=os.name == "nt", exist_ok=True)
         found = "a link, somebody else's, or open to others"
@@ -120,7 +130,8 @@ class Claim:
         # Inside the folder whatever the name holds; the digest keeps a/b and a-b apart.
         plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        self._path = _runtime_folder() / f"session-{plain}-{digest}.json"
+        self._endpoint: Endpoint | None = None
+        self._path = _private(next(_folders())) / f"session-{plain}-{digest}.json"
         for _ in range(TRIES):
             self._lock = locked(self._path.with_suffix(".lock"))
             if self._lock is not None:
@@ -134,12 +145,35 @@ class Claim:
 
     def publish(self, address: str) -> Endpoint:
         """Draws the secret and writes the session file, all or nothing."""
-        endpoint = Endpoint(self.name, address, secrets.token_hex(32), os.getpid())
+        self._endpoint = Endpoint(self.name, address, secrets.token_hex(32), os.getpid())
+        self._write()
+        return self._endpoint
+
+    def _write(self) -> None:
         draft = self._path.with_suffix(".part")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(endpoint), file)
+            json.dump(asdict(self._endpoint), file)
         os.replace(draft, self._path)
-        return endpoint
+
+    def renew(self) -> None:
+        """Publishes the same again where it is gone: a logout empties the runtime folder, and servers live on."""
+        if self._lock is None or self._endpoint is None:
+            return
+        with suppress(OSError, SmolkitError):      # no place for it now: the next time, perhaps
+            if (locks := self._locks()) and self._path.exists():
+                return
+            if not locks:
+                path = _private(next(_folders())) / self._path.name
+                if (lock := locked(path.with_suffix(".lock"))) is None:
+                    return                         # somebody looks whether we live, or tries to serve this name
+                self._lock.close()
+                self._lock, self._path = lock, path
+            self._write()
+
+    def _locks(self) -> bool:
+        """Whether the file that is locked is still the one that others find."""
+        path = self._path.with_suffix(".lock")
+        return path.exists() and os.path.samestat(path.stat(), os.fstat(self._lock.fileno()))
 
     def release(self) -> None:
         """Removes the session file and frees the name; releasing twice is fine."""
@@ -156,7 +190,8 @@ class Claim:
 
 
 def _held(path: Path) -> bool:
-    file = locked(path)
-    if file is not None:
+    with suppress(OSError):                        # the folder vanished meanwhile
+        if (file := locked(path)) is None:
+            return True
         file.close()
-    return file is None
+    return False

@@ -7,13 +7,16 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from smolkit.arm.port import SafePort
+from smolkit.arm.port import SafePort, claim
 from smolkit.data.claim import Claim
 from smolkit.lock import locked, owner, signed
 from smolkit.report import SmolkitError
+from smolkit.session import shared_folder
 
 HOLDER = """
 import sys, time
@@ -42,6 +45,24 @@ def test_a_link_is_followed_nowhere(tmp_path):
     with pytest.raises(OSError, match="link"):
         locked(tmp_path / "link.lock")
     assert not (tmp_path / "precious").exists()
+
+
+@pytest.mark.fault(28)
+def test_a_ports_lock_is_out_of_other_users_reach_and_one_for_all_sessions(monkeypatch, tmp_path):
+    name, plain = f"/dev/ttyTEST{os.getpid()}", f"dev-ttyTEST{os.getpid()}"
+    victim = tmp_path / "work.txt"
+    victim.write_text("three weeks of it")
+    trap = Path(tempfile.gettempdir(), f"smolkit-{os.getuid()}-{plain}.lock")
+    trap.symlink_to(victim)                        # anybody may lay one in /tmp
+    try:
+        with claim(name):
+            assert [path.name for path in shared_folder().glob(f"*{plain}*")] == [f"port-{plain}.lock"]
+            monkeypatch.setenv("SMOLKIT_SESSIONS", str(tmp_path))
+            with pytest.raises(SmolkitError, match=f"(?s)SK103.*process {os.getpid()}"):
+                claim(name)
+        assert victim.read_text() == "three weeks of it"
+    finally:
+        trap.unlink()
 
 
 def test_a_drive_without_locks_is_told_and_lets_nobody_in(tmp_path, monkeypatch):

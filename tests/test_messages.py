@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,15 @@ def raw(server: Server) -> Iterator[zmq.Socket]:
     socket.connect(server.endpoint.address)
     yield socket
     socket.close()
+
+
+@pytest.mark.fault(23)
+def test_a_server_whose_folder_was_wiped_is_found_again(server: Server, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(messages, "RENEW_S", 0.1)
+    shutil.rmtree(tmp_path / "smolkit")
+    assert server.poll(0) == [] and not server.endpoint.alive
+    time.sleep(0.15)
+    assert server.poll(0) == [] and server.endpoint.alive
 
 
 def answering(server: Server, answer: Callable[[dict[str, Any]], dict[str, Any]], count: int) -> threading.Thread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -139,6 +140,72 @@ def test_another_process_holds_its_name_until_it_is_killed():
         Endpoint.load("arm")                             # its file is still there
     with Claim("arm") as claim:
         assert claim.publish(ADDRESS).alive
+
+
+@pytest.mark.fault(23)
+@pytest.mark.parametrize("lost", ["*", "*.json", "*.lock"])
+def test_what_was_wiped_away_is_published_again_and_stays_locked(folder, lost):
+    with Claim("arm") as claim:
+        endpoint = claim.publish(ADDRESS)
+        for file in folder.glob(lost):
+            file.unlink()
+        assert not endpoint.alive
+        claim.renew()
+        claim.renew()
+        assert endpoint.alive and Endpoint.load("arm") == endpoint
+        with pytest.raises(SmolkitError, match="SK812"):
+            Claim("arm")
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+        assert os.name == "nt" or modes == {0o600}
+    claim.renew()
+    assert not endpoint.alive and not list(folder.glob("*.json"))
+
+
+@POSIX
+@pytest.mark.fault(23)
+def test_a_server_outlives_its_users_runtime_folder(folder, monkeypatch, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(elsewhere))
+    with Claim("arm") as claim:
+        endpoint = claim.publish(ADDRESS)
+        shutil.rmtree(folder)
+        folder.symlink_to(elsewhere)                     # no place for secrets
+        claim.renew()
+        assert not endpoint.alive and not list(elsewhere.iterdir())
+        folder.unlink()
+        shutil.rmtree(folder.parent)                     # the logout
+        claim.renew()
+        assert endpoint.alive
+
+
+@pytest.mark.fault(23)
+def test_a_server_that_waits_its_turn_publishes_nothing_over_another(folder):
+    with Claim("arm") as claim:
+        endpoint = claim.publish(ADDRESS)
+        shutil.rmtree(folder)
+        with other_process() as process:
+            try:
+                claim.renew()
+                assert Endpoint.load("arm").pid == process.pid and not endpoint.alive
+            finally:
+                process.kill()
+        claim.renew()
+        assert endpoint.alive
+
+
+@POSIX
+@pytest.mark.fault(28)
+def test_the_users_folder_is_one_for_all_of_the_users_programs(monkeypatch, tmp_path):
+    monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
+    seen = {session.shared_folder()}
+    for name in ("SMOLKIT_SESSIONS", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        seen.add(session.shared_folder())
+    assert seen == {tmp_path / f"smolkit-{os.getuid()}"}
+    (found := seen.pop()).chmod(0o755)
+    with pytest.raises(SmolkitError, match="SK810"):
+        session.shared_folder()
+    found.chmod(0o700)
 
 
 def test_a_new_server_of_the_name_is_another_endpoint():

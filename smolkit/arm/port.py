@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import serial
@@ -23,6 +21,7 @@ from scservo_sdk import PortHandler
 
 from smolkit.lock import locked, owner, signed
 from smolkit.report import SmolkitError
+from smolkit.session import shared_folder
 
 try:
     import termios
@@ -51,7 +50,7 @@ class SafePort(PortHandler):
     # -- opening and closing --------------------------------------------------------------------
 
     def setupPort(self, cflag_baud: int) -> bool:
-        """Opens for this process alone; raises SK102 (cannot open) or SK103 (in use)."""
+        """Opens for this process alone; raises SK102 (cannot open), SK103 (in use) or SK810 (no place for the lock)."""
         if self.is_open:
             self.closePort()
         if isinstance(self._given, str):
@@ -170,10 +169,10 @@ def claim(name: str) -> Any:
     if termios is None or "://" in name:
         return None
     real = os.path.realpath(name).strip("/").replace("/", "-")
-    path = Path(tempfile.gettempdir()) / f"smolkit-{os.getuid()}-{real}.lock"
+    path = shared_folder() / f"port-{real}.lock"
     try:
         file = locked(path)
-    except OSError as error:                       # somebody else's file, or a link
+    except OSError as error:                       # a drive without locks
         raise cannot_open(name, error) from error
     if file is None:
         raise in_use(name, f"process {owner(path)}")
