@@ -67,16 +67,21 @@ class MirrorPanel(Panel):
 
     def picture(self) -> str:
         leader, follower = self._now
-        report = self.report
-        red = [check.name for check in report.red()] if report is not None else []
-        words = ASK if report is None else (f"Poses taken: {len(self._taken)}. " + (
-            f"Not the same: {', '.join(red)}." if red else "Both arms mean the same degrees."))
         rows = "".join(_row(i, *pair) for i, pair in enumerate(zip(leader, follower, strict=True)))
-        table = ("<table><tr><th>joint</th><th>leader</th><th>follower</th><th>difference</th></tr>"
-                 f"{rows}</table>")
-        return (f"{banner(words, report is not None and not red)}"
-                f"{arm_svg(follower, leader, self.alt, numbers=False)}{table}"
-                f"{report_html(report) if red else ''}")
+        return (f"{self._verdict()}{arm_svg(follower, leader, self.alt, numbers=False)}"
+                "<table><tr><th>joint</th><th>leader (pale)</th><th>follower</th><th>difference</th></tr>"
+                f"{rows}</table>")
+
+    def _verdict(self) -> str:
+        report, count = self.report, len(self._taken)
+        if report is None:
+            return banner(ASK)
+        if red := report.red():
+            names = ", ".join(check.name for check in red)
+            return (f'<div class="smolkit-trouble" role="status"><b style="color: {RED}">✗</b> Poses taken: {count}. '
+                    f"Not the same: {names}.</div>{report_html(Report(report.title, tuple(red)))}")
+        return banner(f"Poses taken: {count}. Both arms mean the same degrees" + (
+            "." if count > 1 else " in this one; now another, well away from it."), done=count > 1)
 
     def text(self) -> str:
         lines = [f"{name}: leader {leader:.1f}, follower {follower:.1f}"
@@ -88,5 +93,5 @@ def _row(joint: int, leader: float, follower: float) -> str:
     unit, limit = ("%", SAME_PERCENT) if joint == GRIPPER else ("°", SAME_DEG)
     gap = follower - leader
     mark, colour = ("✓", GREEN) if abs(gap) <= limit else ("✗", RED)
-    return (f"<tr><td>{JOINT_NAMES[joint]}</td><td>{leader:.1f}{unit}</td><td>{follower:.1f}{unit}</td>"
-            f'<td style="color: {colour}"><b>{mark} {gap:+.1f}{unit}</b></td></tr>')
+    return (f"<tr><td>{JOINT_NAMES[joint]}</td><td>{leader:z.1f}{unit}</td><td>{follower:z.1f}{unit}</td>"
+            f'<td style="color: {colour}"><b>{mark} {gap:+z.1f}{unit}</b></td></tr>')

@@ -95,7 +95,7 @@ def test_arms_that_mean_the_same_degrees_are_green(bench: Bench) -> None:
         bench.hold(pose)
         bench.wait_degrees(pose, pose)
         bench.press("same pose now")
-        bench.says(f"Poses taken: {count}. Both arms mean the same degrees.")
+        bench.says(f"Poses taken: {count}. Both arms mean the same degrees")
     for arm in bench.arms:
         assert np.allclose(arm.servos.plant.angle_rad, to_radians(POSES[-1])), "the panel looks, and moves nothing"
         assert not any(arm.servos.memory(servo).get(registers.TORQUE_ENABLE) for servo in range(1, 7))
