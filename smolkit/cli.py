@@ -6,9 +6,8 @@ Exit codes: 0 green, 1 red, 2 an error that says what to do, 130 Ctrl-C (run the
 from __future__ import annotations
 
 import errno
-import functools
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from typer.core import TyperGroup
 
 from smolkit import cli_teleop, workshop
 from smolkit.report import Report, SmolkitError
@@ -26,20 +26,13 @@ if TYPE_CHECKING:
     from smolkit.arm.calibrate import Bar
     from smolkit.arm.calibration import Calibration
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="From a box of servos to an SO-101 arm that obeys a sentence.")
-app.add_typer(workshop.app, name="bench")
-STAGES = {"check": "check the arm", "calibrate": "calibrate it", "record": "record demonstrations",
-          "look": "look at the data", "train": "train SmolVLA", "evaluate": "try unseen scenes",
-          "controls": "try it with a part missing", "report": "write the report"}
 
+class Teaching(TyperGroup):
+    """Commands whose errors teach: four lines instead of a traceback."""
 
-def command(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Registers a command whose errors teach: four lines instead of a traceback."""
-    @functools.wraps(work)
-    def taught(*args: Any, **kwargs: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
-            return work(*args, **kwargs)
+            return super().invoke(ctx)
         except SmolkitError as error:
             say(str(error), style="red", to_stderr=True)
             raise typer.Exit(2) from None
@@ -52,7 +45,15 @@ def command(work: Callable[..., Any]) -> Callable[..., Any]:
             say("the disk is full: what was finished is kept; free some space and run the same command again",
                 style="red", to_stderr=True)
             raise typer.Exit(2) from None
-    return app.command(name=work.__name__.replace("_", "-"))(taught)
+
+
+app = typer.Typer(cls=Teaching, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  help="From a box of servos to an SO-101 arm that obeys a sentence.")
+app.add_typer(workshop.app, name="bench")
+STAGES = {"check": "check the arm", "calibrate": "calibrate it", "record": "record demonstrations",
+          "look": "look at the data", "train": "train SmolVLA", "evaluate": "try unseen scenes",
+          "controls": "try it with a part missing", "report": "write the report"}
+SAID_S = 20.0                                      # between two lines of a log
 
 
 def say(text: str, style: str = "", to_stderr: bool = False) -> None:
@@ -60,55 +61,40 @@ def say(text: str, style: str = "", to_stderr: bool = False) -> None:
     Console(stderr=to_stderr).print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
 
 
-class Bars:
+class Bars(Progress):
     """Shows each stage of a tour as one line that fills up."""
 
     def __init__(self) -> None:
-        self._bars = Progress(TextColumn("{task.description:27}"), BarColumn(28), TimeElapsedColumn(),
-                              TextColumn("[dim]{task.fields[note]}"))
-        self._lines: dict[str, int] = {}
+        super().__init__(TextColumn("{task.description:27}"), BarColumn(28), TimeElapsedColumn(),
+                         TextColumn("[dim]{task.fields[note]}"))
+        self._bars: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, text: str) -> None:
-        if stage not in self._lines:
-            self._lines[stage] = self._bars.add_task(STAGES[stage], total=None, note="")
-        self._bars.update(self._lines[stage], completed=done, total=total or None,
-                          note={"done": "✓", "red": "✗ red, see the report"}.get(text, text))
+        if stage not in self._bars:
+            self._bars[stage] = self.add_task(STAGES[stage], total=None, note="")
+        self.update(self._bars[stage], completed=done, total=total or None,
+                    note={"done": "✓", "red": "✗ red, see the report"}.get(text, text))
         if text in ("done", "red"):
-            self._bars.stop_task(self._lines[stage])
-
-    def __enter__(self) -> Bars:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+            self.stop_task(self._bars[stage])
 
 
 class Lines:
-    """The same for a log, where nothing can fill up: a line when a stage begins, ends, or takes long."""
+    """The same for a log, where nothing can fill up: a line when a stage ends, or takes long."""
 
-    def __init__(self, every_s: float = 20.0):
-        self._every_s, self._said_s, self._began_s = every_s, 0.0, 0.0
+    def __init__(self) -> None:
+        self._said_s = self._began_s = 0.0
 
     def __call__(self, stage: str, done: int, total: int, text: str) -> None:
         now_s = time.monotonic()
         if text == "begins":
             self._began_s = now_s
-            return
-        finished = text in ("done", "red")
-        if finished or now_s - self._said_s > self._every_s:
+        elif text in ("done", "red") or now_s - self._said_s > SAID_S:
             self._said_s = now_s
-            note = text if finished else f"{done} of {total}, {text}"
+            note = text if text in ("done", "red") else f"{done} of {total}, {text}"
             say(f"{now_s - self._began_s:6.0f} s  {STAGES[stage]}: {note}")
 
-    def __enter__(self) -> Lines:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing to stop."""
-
-
-@command
+@app.command()
 def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an earlier tour")] = Path("outputs/tour"),
          quick: Annotated[bool, typer.Option(help="seconds of learning: proves the stages, not the policy")] = False,
          wall_clock: Annotated[bool, typer.Option(help="the trials in wall time, with a guardian (10 minutes more)")
@@ -117,7 +103,7 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
     from smolkit.tour.run import run_tour
     from smolkit.tour.settings import TourSettings
     from smolkit.tour.settings import quick as quick_settings
-    with (Bars() if Console().is_terminal else Lines()) as progress:
+    with Bars() if Console().is_terminal else nullcontext(Lines()) as progress:
         settings = replace(quick_settings() if quick else TourSettings(), wall_clock=wall_clock)
         finished = run_tour(out, settings, progress)
     content = finished.summary()
@@ -130,7 +116,7 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
         raise typer.Exit(1)
 
 
-@command
+@app.command()
 def stop() -> None:
     """Every arm of yours holds where it is, and goes home after a minute; a second stop lets go: they fall."""
     from smolkit.safety.client import stop_all
@@ -146,7 +132,7 @@ PortName = Annotated[str, typer.Argument(help="/dev/ttyACM0, COM3, usb:SERIAL or
 TypeName = Annotated[str | None, typer.Option("--type", help="7.4V or 12V: what the labels on the servos say")]
 
 
-@command
+@app.command()
 def doctor(port: PortName, calibration: Annotated[Path | None, typer.Option(help="the arm's calibration file")] = None,
            arm_type: TypeName = None,
            repair: Annotated[bool, typer.Option(help="write protections and settings where they differ")] = False,
@@ -214,7 +200,7 @@ def _acceptance(port: str, bring_up: Report, calibration: Path | None, kind: Arm
     return report
 
 
-@command
+@app.command()
 def find_port(watch: Annotated[bool, typer.Option(help="pull the arm's cable and plug it in again: that one")] = False,
               ) -> None:
     """Lists the serial ports; the ones that look like an arm's adapter are marked."""
@@ -228,7 +214,7 @@ def find_port(watch: Annotated[bool, typer.Option(help="pull the arm's cable and
     raise typer.Exit(0 if watch or any(port.like_an_arm for port in found) else 1)
 
 
-@command
+@app.command()
 def setup_motors(port: PortName, arm_type: Annotated[str, typer.Option("--type", help="7.4V or 12V: see the labels")],
                  only: Annotated[list[int] | None, typer.Option(help="give this id alone; may be repeated")] = None,
                  patience_s: Annotated[float, typer.Option(help="seconds without any change until it ends")] = 300.0,
@@ -251,7 +237,7 @@ def setup_motors(port: PortName, arm_type: Annotated[str, typer.Option("--type",
                                    "nobody is there, or the cable is loose", "run it again; what was given stays")
 
 
-@command
+@app.command()
 def calibrate(port: PortName,
               out: Annotated[Path | None, typer.Option(help="the calibration file to write")] = None,
               name: Annotated[str | None, typer.Option(help="instead: the arm's name in LeRobot's folders")] = None,
@@ -297,36 +283,28 @@ def _keep(calibration: Calibration, files: tuple[Path, ...], role: str) -> None:
             say(f"since {older.stem[:17]}: {diff(*(Calibration.load(file, role) for file in (older, newest))).text()}")
 
 
-class Sweeps:
+class Sweeps(Progress):
     """Six bars on a terminal, (least, present, greatest) tick; where there is none, warnings alone."""
 
     def __init__(self) -> None:
-        self._bars = Progress(TextColumn("{task.description:14}"), BarColumn(28), TextColumn("{task.fields[note]}"))
-        self._tasks: dict[str, int] = {}
-        self._terminal, self._said = Console().is_terminal, ""
+        super().__init__(TextColumn("{task.description:14}"), BarColumn(28), TextColumn("{task.fields[note]}"),
+                         disable=not Console().is_terminal)
+        self._bars: dict[str, TaskID] = {}
+        self._said = ""
 
     def __call__(self, bars: tuple[Bar, ...]) -> None:
         for bar in bars:
-            note = f"{bar.low:5} {bar.present:5} {bar.high:5}  {bar.warning}"
-            if self._terminal and bar.joint not in self._tasks:
-                self._tasks[bar.joint] = self._bars.add_task(bar.joint, total=1.0, note=note)
-            if self._terminal:
-                self._bars.update(self._tasks[bar.joint], completed=min(bar.share, 1.0), note=note)
-            elif bar.warning and f"{bar.joint}: {bar.warning}" != self._said:
+            if bar.joint not in self._bars:
+                self._bars[bar.joint] = self.add_task(bar.joint, total=1.0, note="")
+            self.update(self._bars[bar.joint], completed=min(bar.share, 1.0),
+                        note=f"{bar.low:5} {bar.present:5} {bar.high:5}  {bar.warning}")
+            if self.disable and bar.warning and f"{bar.joint}: {bar.warning}" != self._said:
                 self._said = f"{bar.joint}: {bar.warning}"
                 say(self._said, style="yellow")
 
-    def __enter__(self) -> Sweeps:
-        if self._terminal:
-            self._bars.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-
-command(cli_teleop.teleop)
-command(cli_teleop.mirror)
+app.command()(cli_teleop.teleop)
+app.command()(cli_teleop.mirror)
 
 
 def main() -> None:

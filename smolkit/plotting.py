@@ -90,10 +90,16 @@ def figure(width: float = 7.0, height: float = 3.0, rows: int = 1, columns: int 
     return fig, axes
 
 
-def figure_to_png_base64(fig: Figure, dpi: int = 110) -> str:
+def finding(fig: Figure, words: str) -> Figure:
+    """The finding above all axes, where none of them can carry it alone."""
+    fig.suptitle(words, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return fig
+
+
+def figure_to_png_base64(fig: Figure) -> str:
     """The figure as base64 text of a PNG, for `<img src="data:image/png;base64,...">`."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})   # same figure, same bytes
+    fig.savefig(buffer, format="png", dpi=110, metadata={"Software": None})   # same figure, same bytes
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

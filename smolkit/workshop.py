@@ -25,10 +25,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from smolkit.arm.arm_type import TYPES, arm_type
 from smolkit.arm.calibration import Calibration
@@ -61,19 +60,11 @@ class Arm:
         return states.get(_fingerprint(self.calibration), "CHANGED")
 
 
-class _Commands(TyperGroup):
-    """Prints what a command returns; an error becomes four lines and exit code 2, as in the other commands."""
-
-    def invoke(self, ctx: Any) -> None:
-        try:
-            answer = super().invoke(ctx)
-        except SmolkitError as error:
-            typer.secho(str(error), fg="red", err=True)
-            raise typer.Exit(2) from None
-        typer.echo(answer.history[-1] if isinstance(answer, Arm) else answer)
+def _told(answer: Arm | str) -> None:
+    typer.echo(answer.history[-1] if isinstance(answer, Arm) else answer)
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Who has which arm, and what happened to it.")
+app = typer.Typer(result_callback=_told, no_args_is_help=True, help="Who has which arm, and what happened to it.")
 
 
 @app.command()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from smolkit.report import SmolkitError
 CLAIM_NAME = ".recording.lock"                     # holds the writer's process id; LeRobot looks at no such name
 
 
-class Claim:
+class Claim(AbstractContextManager):
     """The right to write into `root`, until `release` or the process's end. Errors: SK417 somebody else has it."""
 
     def __init__(self, root: Path):
@@ -59,9 +59,6 @@ class Claim:
         except BaseException:
             self.release()
             raise
-
-    def __enter__(self) -> Claim:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.release()

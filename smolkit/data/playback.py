@@ -40,8 +40,8 @@ class _Playhead:
 class RecordedArm:
     """Answers as a guarded arm does that is limp; whatever would move it raises SK432."""
 
-    state, stopped_by, why, limited_share = State.IDLE, None, "", 0.0
-    profile, log_path = "recorded", None
+    state, stopped_by, why, limited_share, profile = State.IDLE, None, "", 0.0, "recorded"
+    turn = 0                                       # nobody ever arms it, or stops it
 
     def __init__(self, playhead: _Playhead, calibration: Calibration | None):
         self._playhead, self.calibration = playhead, calibration
@@ -55,27 +55,15 @@ class RecordedArm:
         pos_deg = self._playhead.dataset.columns["observation.state"][row].astype(float)
         return JointState(pos_deg, nothing, nothing, nothing, nothing, nothing, nothing.astype(int), due_s)
 
-    def energize(self, rearm: bool = False, turn: int | None = None) -> None:
-        """Refused."""
-        raise _refusal()
+    def energize(self, *_: Any, **__: Any) -> None:
+        """Refused, and so is a goal."""
+        raise SmolkitError("SK432", "an arm that can move", "a recording: it can be looked at, not moved",
+                           "the lesson's lane is \"recorded\"", 'LANE = "sim" gives you an arm that moves')
 
-    turn = 0                                       # nobody ever arms it, or stops it
-
-    def command(self, goal_deg: np.ndarray, **_: Any) -> np.ndarray:
-        """Refused."""
-        raise _refusal()
-
-    def hold(self, reason: str = "stop", lets_go: bool = False) -> None:
-        """A limp arm needs no stop."""
-
-    def park(self) -> None:
+    def hold(self, *_: Any, **__: Any) -> None:
         """It is limp already."""
 
-    release = rest = close = park
-
-    def log_text(self, last: int = 50) -> str:
-        """Nothing happens to a recording."""
-        return ""
+    command, park, release, rest, close = energize, hold, hold, hold, hold
 
 
 class RecordedFrames:
@@ -102,8 +90,3 @@ def open_recording(root: Path | str, clock: Clock, episode: int = 0) -> tuple[Re
     playhead = _Playhead(Dataset(root), episode, clock)
     cameras = [RecordedFrames(playhead, key) for key in playhead.dataset.camera_keys]
     return RecordedArm(playhead, recorded_calibration(Path(root))), {camera.role.name: camera for camera in cameras}
-
-
-def _refusal() -> SmolkitError:
-    return SmolkitError("SK432", "an arm that can move", "a recording: it can be looked at, not moved",
-                        "the lesson's lane is \"recorded\"", 'LANE = "sim" gives you an arm that moves')

@@ -23,6 +23,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from smolkit.report import SmolkitError
 from smolkit.teleop.loop import Step
 
 
-class Recorder:
+class Recorder(AbstractContextManager):
     """Begin, add, save or discard; a widget's thread and its buttons may call it at the same time.
 
     cameras: the roles whose pictures are recorded. calibration: of the arm that is recorded; it travels with
@@ -107,9 +108,6 @@ class Recorder:
         with self._lock:
             self._recording = False
             self._writer.finalize()
-
-    def __enter__(self) -> Recorder:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

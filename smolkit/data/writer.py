@@ -22,6 +22,7 @@ LeRobot's policies would take it for a joint.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ CAPTURED = "captured_s"
 UNITS = ("deg", "deg", "deg", "deg", "deg", "percent")
 
 
-class DatasetWriter:
+class DatasetWriter(AbstractContextManager):
     """Records episodes: `add_frame` per step, then `save_episode` or `discard_episode`.
 
     When `save_episode` returns, the episode is complete on the disk and synced. Leaving the `with` block
@@ -168,9 +169,6 @@ class DatasetWriter:
             self.closed = True
             self._claim.release()
         return self.info
-
-    def __enter__(self) -> DatasetWriter:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.finalize()

@@ -93,7 +93,7 @@ class Socket:
         self.camera.close()
 
 
-class CameraDesk:
+class CameraDesk(AbstractContextManager):
     """Cameras by role. `cameras` may be exchanged, which is what faults do; `live` see the same in wall time."""
 
     def __init__(self, lane: str, make: Callable[[Clock, str, str], Camera], clock: Clock,
@@ -184,9 +184,6 @@ class CameraDesk:
             camera.close()
         if self.bench is not None:
             self.bench.close()
-
-    def __enter__(self) -> CameraDesk:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

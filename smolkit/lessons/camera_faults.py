@@ -66,7 +66,7 @@ class Dropping:
     """A camera on a hub with too little power: every third picture gets lost."""
 
     def __init__(self, camera: Camera):
-        self.role, self._camera, self._kept, self._read_s = camera.role, camera, None, 0.0
+        self.role, self._camera, self._kept = camera.role, camera, None
 
     def read(self) -> Frame:
         """The newest picture that was not lost; the camera counts those alone."""

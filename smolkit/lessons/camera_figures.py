@@ -18,7 +18,7 @@ import numpy as np
 from smolkit.cameras.camera import Frame
 from smolkit.cameras.passport import Passport
 from smolkit.lessons.camera_view import View, area_seen, graspable, wrist_view
-from smolkit.plotting import JOINT_COLORS, figure
+from smolkit.plotting import JOINT_COLORS, figure, finding
 from smolkit.report import Report
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def pictures(named: Mapping[str, np.ndarray], title: str = "", wrap: bool = Fals
     fig, axes = figure(7.0, 0.5 + rows * 7.0 / columns * 0.8, rows, columns, squeeze=False)
     for ax, (name, image) in zip(axes.flat, named.items(), strict=True):
         _show(ax, image, name)
-    fig.suptitle(fill(title, 85), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return fig
+    return finding(fig, fill(title, 85))
 
 
 def ages(time_s: np.ndarray, age_ms: np.ndarray) -> Figure:
@@ -75,9 +74,8 @@ def motion(frames: Sequence[Frame]) -> Figure:
     apart_ms = 1000 * (after.captured_s - before.captured_s)
     mark = after.image.copy()
     mark[_difference(before, after) > 40] = (213, 94, 0)
-    fig = pictures({"light of one moment": before.image, f"{apart_ms:.0f} ms later": after.image,
-                    "what had moved": mark}, "While a picture grows old, the arm goes on")
-    return fig
+    return pictures({"light of one moment": before.image, f"{apart_ms:.0f} ms later": after.image,
+                     "what had moved": mark}, "While a picture grows old, the arm goes on")
 
 
 def _difference(a: Frame, b: Frame) -> np.ndarray:
@@ -109,10 +107,8 @@ def view_map(view: View, image: np.ndarray | None = None) -> Figure:
     shot.plot(*view.pixel_of(rim).T, color=ORANGE)
     shot.set(xlim=(0, view.width_px), ylim=(view.height_px, 0))
     low, high = (f"{value:.1f}" for value in (fine[seen].min(initial=99), fine[seen].max(initial=0)))
-    fig.suptitle(f"It sees {area_seen(view, places):.0%} of the places where the gripper can grasp; "
-                 f"1 cm is {low if low == high else f'{low} to {high}'} px",
-                 x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return fig
+    return finding(fig, f"It sees {area_seen(view, places):.0%} of the places where the gripper can grasp; "
+                        f"1 cm is {low if low == high else f'{low} to {high}'} px")
 
 
 def _rectangle(ranges: tuple[tuple[float, float], tuple[float, float]]) -> np.ndarray:
@@ -147,9 +143,7 @@ def sizes(image: np.ndarray, px: Sequence[int] = SIZES_PX) -> Figure:
         top, left, reach = row * scale + side - round(height * scale), column * scale, CROP * side / 2
         _show(piece, square, "")
         piece.set(xlim=(left - reach, left + reach), ylim=(top + reach, top - reach))
-    fig.suptitle("Black above is padding; below, the same piece of table in all four", x=0.01, ha="left",
-                 fontsize=11, fontweight="bold")
-    return fig
+    return finding(fig, "Black above is padding; below, the same piece of table in all four")
 
 
 def squared(image: np.ndarray, side_px: int) -> np.ndarray:
@@ -177,9 +171,7 @@ def passport_sheet(passports: Mapping[str, Passport]) -> Figure:
         ax.set_xlabel(f"{size.width_px} x {size.height_px} px, {passport.fps:.1f} fps\n"
                       f"brightness {look.brightness:.0f}, white {look.burnt:.0%}, sharpness {look.sharpness:.2f}\n"
                       f"holds still: {steady.mean():.0%}")
-    fig.suptitle("Two passports; pale is what moved, and does not count", x=0.01, ha="left", fontsize=11,
-                 fontweight="bold")
-    return fig
+    return finding(fig, "Two passports; pale is what moved, and does not count")
 
 
 def alarms(reports: Mapping[str, Report]) -> Figure:
@@ -201,9 +193,7 @@ def alarms(reports: Mapping[str, Report]) -> Figure:
     ax.grid(False)
     ax.spines[["left", "bottom"]].set_visible(False)
     found = sum(not report.ok for report in reports.values())
-    fig.suptitle(f"{found} of {len(reports)} films turn a check red; which one says what is wrong", x=0.01, ha="left",
-                 fontsize=11, fontweight="bold")
-    return fig
+    return finding(fig, f"{found} of {len(reports)} films turn a check red; which one says what is wrong")
 
 
 def _show(ax: Axes, image: np.ndarray, title: str) -> None:

@@ -38,11 +38,6 @@ class View:
     def focal_px(self) -> float:
         return float(self.height_px / 2 / np.tan(np.deg2rad(self.height_deg) / 2))
 
-    @property
-    def width_deg(self) -> float:
-        """Angle of view across the picture."""
-        return float(np.rad2deg(2 * np.arctan(self.width_px / 2 / self.focal_px)))
-
     def axes(self) -> np.ndarray:
         """Rows (3, 3): right, down, ahead."""
         ahead = np.subtract(self.look_m, self.eye_m)

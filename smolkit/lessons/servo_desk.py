@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ LOOKS = 40                                         # of one sweep by a programme
 HOLD_S, REST_S, PATIENCE_S, LOOK_S = 8.0, 2.0, 60.0, 0.03
 
 
-class Desk:
+class Desk(AbstractContextManager):
     """The sim lane's desk, and what all lanes share. Close it at the end, or use `with`."""
 
     lane = "sim"
@@ -90,9 +90,6 @@ class Desk:
         """Frees the port and ends what was emulated."""
         self.free()
         self._stack.close()
-
-    def __enter__(self) -> Desk:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

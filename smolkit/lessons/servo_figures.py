@@ -21,7 +21,7 @@ from smolkit.arm.joints import JOINT_NAMES, LOWER_RAD, UPPER_RAD, to_radians
 from smolkit.arm.kinematics import link_frames, tool_frame
 from smolkit.arm.packets import HEADER
 from smolkit.arm.registers import TICKS_PER_TURN
-from smolkit.plotting import JOINT_COLORS, figure
+from smolkit.plotting import JOINT_COLORS, figure, finding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,15 +49,10 @@ def _bytes(ax: Axes, data: bytes, fifth: str) -> None:
     if data[:2] != HEADER or len(data) < 6:
         names = ["no packet"] * len(data)
     for at, (byte, name) in enumerate(zip(data, names, strict=True)):
-        ax.add_patch(_box(at, PARTS.get(name, "#ffffff")))
+        ax.bar(at, 0.9, 0.92, align="edge", color=PARTS.get(name, "#ffffff"), edgecolor=GREY, linewidth=0.8)
         ax.text(at + 0.46, 0.45, f"{byte:02X}", ha="center", va="center", family="monospace", fontsize=13)
         if at == 0 or name != names[at - 1]:
             ax.text(at + 0.46 * max(names.count(name), 1), -0.3, name, ha="center", va="center", fontsize=8, color=GREY)
-
-
-def _box(at: float, color: str) -> object:
-    from matplotlib.patches import Rectangle
-    return Rectangle((at, 0), 0.92, 0.9, facecolor=color, edgecolor=GREY, linewidth=0.8)
 
 
 def dials(arms: Mapping[str, Calibration]) -> tuple[Figure, str]:
@@ -72,8 +67,7 @@ def dials(arms: Mapping[str, Calibration]) -> tuple[Figure, str]:
         ax.set(ylim=(0, 1.15), xticks=np.arange(4) * np.pi / 2, yticks=[])
         ax.set_xticklabels(["4095|0", "1024", "2048", "3072"], fontsize=7)
         ax.set_title(JOINT_NAMES[index], fontsize=9, color=JOINT_COLORS[index], loc="center")
-    fig.suptitle(f"Every arm's joints lie elsewhere on the circle ({', '.join(arms)}: from the inside out)",
-                 fontsize=11, fontweight="bold")
+    finding(fig, f"Every arm's joints lie elsewhere on the circle ({', '.join(arms)}: from the inside out)")
     return fig, (f"Six circles of 4096 ticks: where each joint's travel lies on {' and on '.join(arms)}; "
                  "a red line is the seam between 4095 and 0")
 
@@ -134,8 +128,7 @@ def modes(low: int, high: int) -> tuple[Figure, str]:
         ax.plot(ticks, value(ticks, low, high), color=JOINT_COLORS[0])
         ax.set(xlabel="tick", ylabel=unit)
         ax.set_title(name, fontsize=9)
-    fig.suptitle("Degrees go on beyond the range, the others stop at its ends", x=0.01, ha="left", fontsize=11,
-                 fontweight="bold")
+    finding(fig, "Degrees go on beyond the range, the others stop at its ends")
     return fig, f"Three curves over ticks: degrees go on as a straight line, the others stop at {low} and {high}"
 
 
@@ -167,14 +160,9 @@ def two_poses(meant_deg: np.ndarray, real_deg: np.ndarray) -> tuple[Figure, str]
     tips = [tool_frame(to_radians(pose_deg))[:3, 3] * 1000 for pose_deg in (meant_deg, real_deg)]
     apart_mm = float(np.linalg.norm(tips[0] - tips[1]))
     ax.annotate("", tips[1][[0, 2]], tips[0][[0, 2]], arrowprops={"arrowstyle": "<->", "color": RED, "linewidth": 1.8})
-    ax.add_patch(_cube(tips[0]))
+    ax.fill_between(tips[0][0] + [-12, 12], 0, 24, color=RED, alpha=0.5, linewidth=0)                    # the cube
     ax.axhline(0, color=GREY, linewidth=2)
     ax.set(xlim=(-30, 620), xlabel="forward (mm)", ylabel="up (mm)", aspect="equal",
            title=f"{apart_mm:.0f} mm from the cube")
     ax.legend(loc="upper right")
     return fig, f"The arm from its side in two poses, one the numbers' meaning: the tips are {apart_mm:.0f} mm apart"
-
-
-def _cube(tip_mm: np.ndarray) -> object:
-    from matplotlib.patches import Rectangle
-    return Rectangle((tip_mm[0] - 12, 0), 24, 24, facecolor=RED, alpha=0.5)

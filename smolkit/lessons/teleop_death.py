@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from smolkit.arm.calibration import Calibration
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.clock import WallClock
 from smolkit.report import SmolkitError
@@ -84,32 +83,27 @@ class Death:
         return cls(table[:, 0], table[:, 1:], tuple(read_incidents(folder / "incidents.jsonl")))
 
 
-def kill_a_kernel(port: str, calibration: Calibration, *, profile: str = "standard", wave_deg: float = 15.0) -> Death:
-    """Starts the victim on a port that nobody owns, lets it move for two seconds, kills it, and looks on.
+def kill_on_a_bench() -> Death:
+    """Starts the victim on a simulated bench of its own, lets it move for two seconds, kills it, and looks on.
 
     Errors: SK823 where the victim did not start to move.
     """
-    with TemporaryDirectory(prefix="smolkit-") as folder:
-        log, arm = Path(folder) / "incidents.jsonl", calibration.save(Path(folder) / "arm.json")
+    with (Plant.start("tour", 1, name=f"victim of {os.getpid()}") as plant,
+          TemporaryDirectory(prefix="smolkit-") as folder):
+        log, arm = Path(folder) / "incidents.jsonl", plant.calibration.save(Path(folder) / "arm.json")
         victim = subprocess.Popen(
-            [sys.executable, "-m", "smolkit.lessons.teleop_victim", port, str(arm), str(log), "--profile", profile,
-             "--wave-deg", str(wave_deg)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [sys.executable, "-m", "smolkit.lessons.teleop_victim", plant.port, str(arm), str(log)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             if victim.stdout.readline().strip() != "moving":
                 raise SmolkitError("SK823", "a victim that moves the arm", victim.stderr.read()[-500:].strip(),
                                    "the port is in use, or the computer is overloaded", "close other kits, try again")
-            rows, kill_s = _look_on(port, victim)
+            rows, kill_s = _look_on(plant.port, victim)
         finally:
             victim.kill()
             victim.communicate()
         entries = tuple(replace(e, moment_s=round(e.moment_s - kill_s, 3)) for e in read_incidents(log))
     return Death(rows[:, 0] - kill_s, rows[:, 1:], entries)
-
-
-def kill_on_a_bench(seed: int = 1) -> Death:
-    """The same on a simulated bench of its own, beside whatever runs."""
-    with Plant.start("tour", seed, name=f"victim of {os.getpid()}") as plant:
-        return kill_a_kernel(plant.port, plant.calibration)
 
 
 def _look_on(port: str, victim: subprocess.Popen) -> tuple[np.ndarray, float]:

@@ -12,8 +12,9 @@ your kit file; the emulated people stay on the emulated bench, and what moves yo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import cached_property, lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from smolkit.safety.client import GuardedArm
 from smolkit.safety.envelope import Envelope, calibrated_range
 from smolkit.safety.supervisor import Supervisor
 from smolkit.sim.bench import measured_calibration
+from smolkit.sim.world import shared_renderer
 from smolkit.teleop.keys import KeyPilot
 from smolkit.teleop.loop import Actor, Decision, Step, run_episode
 from smolkit.teleop.scripted import ScriptedActor
@@ -44,10 +46,10 @@ from smolkit.teleop.sliders import SliderPilot
 LESSON = "03_teleop_recording"
 SHIPPED_HUNTS = 6
 LONGEST_S, IMAGE_PX = 14.0, 96
-HESITATES = (20, 45)                               # steps of an attempt in which the demonstrator thinks
+HESITATES = range(20, 45)                          # steps of an attempt in which the demonstrator thinks
 
 
-class Desk:
+class Desk(AbstractContextManager):
     """The sim lane's desk, and what all lanes share. Close it at the end."""
 
     lane = "sim"
@@ -170,9 +172,6 @@ class Desk:
         """Parks, lets go, ends what was started."""
         self.kit.close()
 
-    def __enter__(self) -> Desk:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -281,30 +280,16 @@ def open_desk(lane: str, kit_file: Path | str = "kit.toml", may_move: bool = Fal
 
 def attempt(scene: int, hesitant: bool = False) -> list[Step]:
     """The scripted demonstrator on the simulated bench, in stepped time; a hesitant one thinks in the middle."""
-    with Kit.sim("tour", 100 + scene, image_px=IMAGE_PX, renderer=_renderer(), parks=False) as kit:
+    with Kit.sim("tour", 100 + scene, image_px=IMAGE_PX, renderer=shared_renderer(), parks=False) as kit:
         kit.arm.energize()
-        expert = ScriptedActor(kit.bench)
-        actor = _Hesitant(expert) if hesitant else expert
+        expert, calls, last = ScriptedActor(kit.bench), count(), None
+
+        def actor(seen: Observation) -> Decision:
+            nonlocal last
+            if not (next(calls) in HESITATES and hesitant):
+                last = expert(seen)
+            return last
         return list(run_episode(kit, actor, LONGEST_S, PACE, finished=kit.bench.success))
-
-
-class _Hesitant:
-    """Stops for two and a half seconds to think, in the middle of a demonstration."""
-
-    def __init__(self, expert: Actor):
-        self._expert, self._steps, self._last = expert, 0, Decision(np.zeros(6))
-
-    def __call__(self, seen: Observation) -> Decision:
-        if not HESITATES[0] <= self._steps < HESITATES[1]:
-            self._last = self._expert(seen)
-        self._steps += 1
-        return self._last
-
-
-@lru_cache(maxsize=1)
-def _renderer():
-    from smolkit.sim.world import World
-    return World().renderer
 
 
 # -- what was recorded ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from smolkit.data.reader import Dataset
 from smolkit.lessons.teleop_death import Death
 from smolkit.lessons.teleop_hunt import Session
 from smolkit.lessons.teleop_ways import Led
-from smolkit.plotting import JOINT_COLORS, figure
+from smolkit.plotting import JOINT_COLORS, figure, finding
 from smolkit.safety.envelope import Envelope
 from smolkit.safety.limits import JOINT_DEG
 from smolkit.safety.profiles import PROFILES
@@ -48,16 +48,14 @@ def wire(state: State) -> Figure:
     _arrow(top, 1.77, 2.58, 0.52, "goals, 10 signs of life/s")
     _arrow(top, 4.37, 5.18, 0.52, "serial bus")
     _strip(low, state)
-    _finding(fig, f"Only the guardian holds the wire. Now {state.upper()}: {_does(state)}")
-    return fig
+    return finding(fig, f"Only the guardian holds the wire. Now {state.upper()}: {_does(state)}")
 
 
 def states(state: State) -> Figure:
     """The guardian's states alone, the present one lit."""
     fig, ax = figure(height=1.35)
     _strip(ax, state)
-    _finding(fig, f"Now {state.upper()}: {_does(state)}")
-    return fig
+    return finding(fig, f"Now {state.upper()}: {_does(state)}")
 
 
 def _strip(ax: Axes, state: State) -> None:
@@ -97,10 +95,9 @@ def death(one: Death) -> Figure:
                  color="#b91c1c", fontsize=8)
     top.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.2), frameon=False)
     top.set(ylabel="position (deg; gripper %)")
-    _finding(fig, f"Killed at 0 s; it stands after {one.stands_after_s:.2f} s and is limp after "
-                 f"{one.limp_after_s:.1f} s")
     _bands(low, one)
-    return fig
+    return finding(fig, f"Killed at 0 s; it stands after {one.stands_after_s:.2f} s and is limp after "
+                        f"{one.limp_after_s:.1f} s")
 
 
 def _bands(ax: Axes, one: Death) -> None:
@@ -133,8 +130,7 @@ def envelopes(goal_deg: float = 60.0, quick_s: float = 0.4, hz: int = 30, second
         ax.set_xlabel("time (s)")
         ax.legend(loc="lower right", frameon=False)
     axes[0].set_ylabel("shoulder_pan goal (deg)")
-    _finding(fig, "A jump goes out as a walk; a quick hand is slowed as the profile says")
-    return fig
+    return finding(fig, "A jump goes out as a walk; a quick hand is slowed as the profile says")
 
 
 def admitted(profile: str, wish_deg: np.ndarray, period_s: float) -> np.ndarray:
@@ -157,19 +153,14 @@ def ways(leds: Mapping[str, Led]) -> Figure:
         ax.set_xlabel("time (s)")
     for ax in axes[:, 0]:
         ax.set_ylabel("position (deg)")
-    _finding(fig, "One reach, four recordings: hand and script move all joints at once")
     _legend(fig)
-    return fig
+    return finding(fig, "One reach, four recordings: hand and script move all joints at once")
 
 
 def _traces(ax: Axes, time_s: np.ndarray, action_deg: np.ndarray, state_deg: np.ndarray) -> None:
     for joint in range(action_deg.shape[1]):
         ax.plot(time_s, state_deg[:, joint], color=JOINT_COLORS[joint], label=JOINT_NAMES[joint])
         ax.plot(time_s, action_deg[:, joint], ":", color=JOINT_COLORS[joint])
-
-
-def _finding(fig: Figure, words: str) -> None:
-    fig.suptitle(words, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
 def _legend(fig: Figure) -> None:
@@ -193,8 +184,7 @@ def lag(led: Led, hz: int = 30) -> Figure:
     right.axvline(behind_ms, color="#D55E00", label=f"best: {behind_ms:.0f} ms")
     right.set(xlabel="state shifted back by (ms)", ylabel="correlation")
     right.legend(frameon=False)
-    _finding(fig, f"The follower runs {behind_ms:.0f} ms behind the hand")
-    return fig
+    return finding(fig, f"The follower runs {behind_ms:.0f} ms behind the hand")
 
 
 def attempt(steps: list[Step], hz: int = 10) -> Figure:
@@ -209,10 +199,9 @@ def attempt(steps: list[Step], hz: int = 10) -> Figure:
     _shade_idle(low, state, hz)
     _traces(low, time_s, action, state)
     low.set(xlabel="time (s)", ylabel="deg; gripper %", xlim=(0, time_s[-1]))
-    _finding(fig, f"{len(steps) / hz:.1f} s, idle {idle_share(state, hz):.0%}; the action is "
-                 f"{lag_ms(action, state, 1000 / hz):.0f} ms ahead")
     _legend(fig)
-    return fig
+    return finding(fig, f"{len(steps) / hz:.1f} s, idle {idle_share(state, hz):.0%}; the action is "
+                        f"{lag_ms(action, state, 1000 / hz):.0f} ms ahead")
 
 
 def _shade_idle(ax: Axes, state_deg: np.ndarray, hz: int) -> None:
@@ -244,9 +233,8 @@ def overview(root: Path) -> Figure:
     axes[1].text(-0.4, 100 * MOST_IDLE + 1, "more: show it again", fontsize=7.5, color=INK)
     axes[1].set_ylim(0, max(40, *numbers["idle (%)"]))
     longest, shortest = max(numbers["duration (s)"]), min(numbers["duration (s)"])
-    _finding(fig, f"{len(rows)} episodes of {shortest:.1f} to {longest:.1f} s, idle {max(numbers['idle (%)']):.0f} % "
-                 "at most")
-    return fig
+    return finding(fig, f"{len(rows)} episodes of {shortest:.1f} to {longest:.1f} s, idle "
+                        f"{max(numbers['idle (%)']):.0f} % at most")
 
 
 def grasps(root: Path) -> Figure:
@@ -263,8 +251,7 @@ def grasps(root: Path) -> Figure:
     spread = np.ptp(xy_cm, axis=0)
     ax.set(xlabel="y, left of the arm (cm)", ylabel="x, ahead of the arm (cm)", aspect="equal", xlim=(22, -22),
            ylim=(-2, 34))
-    _finding(fig, f"{len(xy_cm)} grasps, spread over {spread[0]:.0f} x {spread[1]:.0f} cm")
-    return fig
+    return finding(fig, f"{len(xy_cm)} grasps, spread over {spread[0]:.0f} x {spread[1]:.0f} cm")
 
 
 def grasp_m(state_deg: np.ndarray) -> np.ndarray:
@@ -291,6 +278,5 @@ def hunt(session: Session, healthy: Session) -> Figure:
         axes[3, column].set(xlabel="time (s)", ylim=(0, 250))
     for row, words in ((1, "deg; gripper %"), (2, "asked - done\n(deg)"), (3, "period (ms)")):
         axes[row, 0].set_ylabel(words)
-    _finding(fig, "What differs? Pictures, traces, misses, pace")
     _legend(fig)
-    return fig
+    return finding(fig, "What differs? Pictures, traces, misses, pace")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,8 @@ def wave(moment_s: float) -> np.ndarray:
 
 def _later(actor: Callable, spoiled: Callable) -> Callable[[Observation], Decision]:
     """The leader is led for a while, before somebody lets go of it."""
-    calls = [0]
-
-    def decide(seen: Observation) -> Decision:
-        calls[0] += 1
-        return (spoiled if calls[0] > STUCK_AT else actor)(seen)
-    return decide
+    calls = count()
+    return lambda seen: (actor if next(calls) < STUCK_AT else spoiled)(seen)
 
 
 def session_of(seed: int | None, steps: list[Step]) -> Session:

@@ -33,7 +33,6 @@ from smolkit.teleop.loop import Actor, Decision, Pace, run_episode
 from smolkit.teleop.scripted import ScriptedActor
 from smolkit.teleop.sliders import SliderPilot
 
-WAYS = ("leader", "sliders", "keys", "scripted")
 PACE = Pace(policy_hz=30, control_hz=30)           # fine enough to see a lag of 100 ms
 LONGEST_S, LOOK_S = 20.0, 0.4                      # a beginner looks so long before the next key
 CLUTCH_S, HAND_S, TREMOR_DEG = 1.1, 1.8, 0.15      # the clutch takes; the reach; what no hand can help
@@ -57,7 +56,7 @@ def lead(way: str, seed: int = 9) -> Led:
         kit.cameras.clear()
         kit.arm.energize()
         goal_deg = ball_pose(kit)
-        with _PEOPLE[way](kit, goal_deg) as actor:
+        with WAYS[way](kit, goal_deg) as actor:
             steps = list(run_episode(kit, actor, LONGEST_S, PACE, finished=kit.bench.success))
             steps = steps[round(CLUTCH_S * PACE.policy_hz):] if way == "leader" else steps   # recorded once it follows
         return Led(way, np.arange(len(steps)) / PACE.policy_hz,
@@ -156,7 +155,7 @@ def by_script(kit: Kit, goal_deg: np.ndarray) -> Iterator[Actor]:
     yield tenth
 
 
-_PEOPLE = {"leader": by_leader, "sliders": by_sliders, "keys": by_keys, "scripted": by_script}
+WAYS = {"leader": by_leader, "sliders": by_sliders, "keys": by_keys, "scripted": by_script}
 
 
 # -- what the same motion looks like --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 
 import mujoco
 import numpy as np
@@ -264,3 +265,9 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@lru_cache(maxsize=1)
+def shared_renderer() -> Renderer:
+    """One for all worlds of this process that come and go: making one costs half a second."""
+    return World().renderer

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from smolkit.kit import FRONT_AND_WRIST, Kit
 from smolkit.report import SmolkitError
 from smolkit.safety.states import State
 from smolkit.sim.tasks import task_named
+from smolkit.sim.world import shared_renderer
 from smolkit.teleop.loop import Decision, Pace, Step, run_episode
 from smolkit.teleop.scripted import PRIVILEGED_NAMES, ScriptedActor, privileged_truth
 from smolkit.tour.settings import TourSettings
@@ -106,13 +107,7 @@ def trial_of(kit: Kit, task: str, seed: int, steps: int) -> Trial:
 def open_kit(seed: int, settings: TourSettings, calibration: Calibration, wall_clock: bool = False) -> Kit:
     """The tour's arm in the scene of that seed. The renderer is shared: making one costs half a second."""
     return Kit.sim(settings.task, seed, profile=settings.profile, image_px=settings.image_px, calibration=calibration,
-                   renderer=None if wall_clock else _renderer(), wall_clock=wall_clock, parks=False)
-
-
-@lru_cache(maxsize=1)
-def _renderer():
-    from smolkit.sim.world import World
-    return World().renderer
+                   renderer=None if wall_clock else shared_renderer(), wall_clock=wall_clock, parks=False)
 
 
 def _open_writer(root: Path, settings: TourSettings, calibration: Calibration) -> DatasetWriter:

@@ -96,16 +96,16 @@ class PortPanel(Panel):
         """Begins to watch for a port that goes and comes back."""
         if not self.searching:
             self.port = None
-            self._finder = threading.Thread(target=self._find, daemon=True, name="smolkit finder")
+            self._finder = threading.Thread(target=self.aside, args=(self._find,), daemon=True)
             self._finder.start()
 
     def _find(self) -> None:
-        def search() -> None:
+        try:
             self.port = replugged(self._look, patience_s=self._patience_s, tell=self._tell)
-            self._tell(f'This is your arm: {self.port.name}. In the notebook: PORT = "{self.address}"')
-
-        if not self._try("act", search):           # without the lock: it waits for a hand
+        except Exception:
             self._tell('That was not it. Press "find my arm" to try again.')
+            raise
+        self._tell(f'This is your arm: {self.port.name}. In the notebook: PORT = "{self.address}"')
 
     def _tell(self, words: str) -> None:
         self._said = words[:1].upper() + words[1:]

@@ -21,7 +21,6 @@ import ipywidgets as widgets
 import numpy as np
 
 from smolkit.arm.joints import JOINT_NAMES, LOWER_DEG, LOWER_RAD, UPPER_DEG, UPPER_RAD, from_radians, to_radians
-from smolkit.safety.geometry import frames, table_heights
 from smolkit.sim.scene import START_DEG
 from smolkit.widgets.arm_view import arm_svg, describe
 from smolkit.widgets.panel import Panel, banner
@@ -36,18 +35,16 @@ class HandPanel(Panel):
     """Six sliders, a drawing of what your eyes see, and "let go".
 
     hand: puts the arm into angles (6,) rad. look: where it is, (6,) rad; without it, where the hand left it.
-    table: the hand stops at the table. Where there is physics, as in the plant, an arm pressed into it would leap.
     """
 
     rate_hz, picture_speaks = 25.0, True           # a limp arm sinks 0.6 deg in 50 ms
 
-    def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None, *,
-                 table: bool = False):
+    def __init__(self, hand: Callable[[np.ndarray], None], look: Callable[[], np.ndarray] | None = None):
         super().__init__()
-        self._hand, self._look, self._table = hand, look, table
+        self._hand, self._look = hand, look
         self.angle_rad = to_radians(np.array(START_DEG)) if look is None else np.asarray(look(), float)
         self.target_rad = np.clip(self.angle_rad, LOWER_RAD, UPPER_RAD)        # where the sliders are
-        self.holding, self.blocked = False, ""     # blocked: the joint that the table stops
+        self.holding = False
         self._moved_s = time.monotonic()
 
     def move(self, **pos_deg: float) -> None:
@@ -80,18 +77,12 @@ class HandPanel(Panel):
                 continue
 
     def _step(self, dt_s: float) -> bool:
-        """Whether the hand moved; what would press the arm further into the table stays where it is."""
-        reach, before_rad = HAND_RAD_S * min(dt_s, LONGEST_S), self.angle_rad
-        self.blocked = ""
-        for joint, step in enumerate(np.clip(self.target_rad - before_rad, -reach, reach)):
-            moved_rad = self.angle_rad.copy()
-            moved_rad[joint] += step
-            if self._table and step and _height_m(moved_rad) < min(_height_m(self.angle_rad), 0.0):
-                self.blocked = JOINT_NAMES[joint]
-            else:
-                self.angle_rad = moved_rad
+        """Whether the hand moved."""
+        reach = HAND_RAD_S * min(dt_s, LONGEST_S)
+        step = np.clip(self.target_rad - self.angle_rad, -reach, reach)
+        self.angle_rad = self.angle_rad + step
         self._hand(self.angle_rad)
-        return bool(np.abs(self.angle_rad - before_rad).max() > 1e-9)
+        return bool(np.abs(step).max() > 1e-9)
 
     # --- the panel --------------------------------------------------------------------------------------
 
@@ -129,18 +120,10 @@ class HandPanel(Panel):
         self.let_go_button.disabled = not self.holding
 
     def _state(self) -> str:
-        if not self.holding:
-            return "Nobody holds the arm. Move a slider to take it."
-        return (f"The table is in the way of {self.blocked}: fold another joint first."
-                if self.blocked else "Your hand holds the arm.")
+        return "Your hand holds the arm." if self.holding else "Nobody holds the arm. Move a slider to take it."
 
     def picture(self) -> str:
         return arm_svg(from_radians(self.angle_rad), alt=self.alt, numbers=False) + banner(self._state())
 
     def text(self) -> str:
         return f"{self._state()}\n{describe(from_radians(self.angle_rad))}"
-
-
-def _height_m(angle_rad: np.ndarray) -> float:
-    """Of the arm's lowest point over the table."""
-    return float(table_heights(frames(angle_rad[None])).min())

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from html import escape
 from typing import Any
 
@@ -96,7 +96,7 @@ class Ticker:
             self._over.wait(max(self._period_s - took_s, took_s) if fine else TROUBLED_S)
 
 
-class Panel:
+class Panel(AbstractContextManager):
     """A widget with its two fallbacks. A subclass says `text`, `alt`, `picture`, and `sample` if it looks.
 
     sample: one look at the world. picture: HTML of the present state that needs no kernel. One that is more than
@@ -139,7 +139,12 @@ class Panel:
     def attempt(self, work: Callable[..., Any], *arguments: Any) -> bool:
         """What a button does: `work`, and a fresh picture. An error becomes the red line, and False."""
         with self.lock:
-            done = self._try("act", lambda: work(*arguments))
+            return self.aside(work, *arguments)
+
+    def aside(self, work: Callable[..., Any], *arguments: Any) -> bool:
+        """The same without holding the lock: a look at a slow arm, or a wait for a person, is in nobody's way."""
+        done = self._try("act", lambda: work(*arguments))
+        with self.lock:
             return self._try("look", self._paint) and done
 
     def new_button(self, words: str, name: str, work: Callable[[], Any], tooltip: str, icon: str = "",
@@ -213,10 +218,11 @@ class Panel:
             words = ""
         except Exception as error:                 # whatever it is, the person in front of the panel sees it
             words = _words(error)
-        if words != self._troubles[kind]:
-            self._troubles[kind] = words
-            self._alarm.value = (f'<div class="smolkit-trouble" role="alert"><b style="color: {RED}">✗</b> '
-                                 f'{escape(self.trouble)}</div>' if self.trouble else "")
+        with self.lock:
+            if words != self._troubles[kind]:
+                self._troubles[kind] = words
+                self._alarm.value = (f'<div class="smolkit-trouble" role="alert"><b style="color: {RED}">✗</b> '
+                                     f'{escape(self.trouble)}</div>' if self.trouble else "")
         return not words
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -225,9 +231,6 @@ class Panel:
         fallbacks = {"text/html": self._still(), "text/plain": self.text()}
         self.start()
         return {**self.view()._repr_mimebundle_(), **fallbacks}
-
-    def __enter__(self) -> Panel:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

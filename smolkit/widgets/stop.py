@@ -162,24 +162,9 @@ class StopButton(Panel):
         if known or message["do"] not in ("stop", "let go", "arm again"):
             return
         if message["do"] == "arm again":           # takes a second: a stop must be heard meanwhile
-            threading.Thread(target=self._do, args=(self.arm_again,), daemon=True).start()
+            threading.Thread(target=self.aside, args=(self.arm_again,), daemon=True).start()
         else:
-            self._do(lambda: self.press(lets_go=message["do"] == "let go"))
-
-    def _do(self, work: Callable[[], Any]) -> None:
-        """Like `attempt`, but `work` does not wait for the lock: a look at a slow guardian may hold it."""
-        error = None
-        try:
-            work()
-        except Exception as caught:                # the red line shows it
-            error = caught
-        self.attempt(outcome, error)
-
-
-def outcome(error: Exception | None) -> None:
-    """For `Panel.attempt`: what a thread came to, told by the panel. None takes the red line away."""
-    if error is not None:
-        raise error
+            self.aside(self.press, message["do"] == "let go")
 
 
 def _listen() -> None:

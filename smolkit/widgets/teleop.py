@@ -34,7 +34,7 @@ from .cameras import Picture, camera_html
 from .keys import KeysPanel
 from .panel import Panel
 from .sliders import SliderPanel
-from .stop import StopButton, outcome
+from .stop import StopButton
 
 LIMITED_S = 1.0                                    # between two questions for the guard's share
 WAIT_S = 10.0                                      # a loop that was told to end does so within one step
@@ -134,7 +134,11 @@ class TeleopPanel(Panel):
     # --- threads ----------------------------------------------------------------------------------------
 
     def _drive(self, actor: Actor) -> None:
-        error = None
+        self.aside(self._lead, actor)
+        if self.closed:                            # which left the stop button alive, as long as there was a driver
+            self.stop.close()
+
+    def _lead(self, actor: Actor) -> None:
         try:
             if not self.kit.arm.state.powered:
                 self.kit.arm.energize()
@@ -142,14 +146,12 @@ class TeleopPanel(Panel):
             wheel = Wheel(self.kit, lambda: self._require_right(turn))
             for step in run_episode(wheel, actor, float("inf"), self.pace, self._pausing.is_set, by_hand=True):
                 self._took(step)
-        except Exception as caught:                # a stop, most often: the red line tells
-            error = None if self.closed else caught
-        if error is not None and self._keeping:
-            self.cut_short = True
-        self._keeping = False
-        self.attempt(outcome, error)
-        if self.closed:                            # which left the stop button alive, as long as there was a driver
-            self.stop.close()
+        except Exception:                          # a stop, most often: the red line tells
+            if not self.closed:
+                self.cut_short |= self._keeping
+                raise
+        finally:
+            self._keeping = False
 
     def _took(self, step: Step) -> None:
         if self._keeping:
@@ -160,20 +162,17 @@ class TeleopPanel(Panel):
     def _finish(self, end: Callable[[], Any]) -> None:
         if not self.busy:
             self.busy = True
-            threading.Thread(target=self._end_episode, args=(end,), daemon=True).start()
+            threading.Thread(target=self.aside, args=(self._end_episode, end), daemon=True).start()
 
     def _end_episode(self, end: Callable[[], Any]) -> None:
-        error = None
-        try:
+        try:                                       # a full disk, say: the episode can be saved again
             self.pause()
             end()
             self.cut_short = False
             if self.after is not None:
                 self.after()
-        except Exception as caught:                # a full disk, say: the episode can be saved again
-            error = caught
-        self.busy = False
-        self.attempt(outcome, error)
+        finally:
+            self.busy = False
 
     # --- the panel --------------------------------------------------------------------------------------
 
@@ -313,8 +312,6 @@ def _row(children: list[widgets.Widget]) -> widgets.HBox:
 def _with_panel(pilot: Actor | Panel) -> tuple[Actor, Panel | None]:
     if isinstance(pilot, Panel):
         return pilot.pilot, pilot
-    panel = {SliderPilot: SliderPanel, KeyPilot: KeysPanel}
-    for kind, made in panel.items():
-        if isinstance(pilot, kind):
-            return pilot, made(pilot)
-    return pilot, None
+    if isinstance(pilot, SliderPilot):
+        return pilot, SliderPanel(pilot)
+    return pilot, KeysPanel(pilot) if isinstance(pilot, KeyPilot) else None

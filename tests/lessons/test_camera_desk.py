@@ -67,7 +67,9 @@ def test_a_bumped_camera_is_turned_back_by_its_ghost(lane: str) -> None:
     with opened(lane) as desk:
         passports = desk.take_passports(desk.film())
         assert "bumped" in desk.bump()
-        told = ghost(passports["front"], desk.film(0.3)["front"][-1].image, front_view().width_deg).text
+        view = front_view()
+        width_deg = 2 * np.rad2deg(np.arctan(view.width_px / 2 / view.focal_px))
+        told = ghost(passports["front"], desk.film(0.3)["front"][-1].image, width_deg).text
         assert "turn the camera right by about 4 deg" in told and "tilt it down by about" in told
         assert ghost(passports["front"], desk.live["front"].read().image).match.shift_px > 15     # the panel sees it
         desk.turn(right_deg=4.0, down_deg=2.5)

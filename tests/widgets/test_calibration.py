@@ -255,7 +255,7 @@ def test_a_bar_shows_range_present_and_reference() -> None:
 def test_the_arm_of_the_sim_lane_is_calibrated_by_its_hand() -> None:
     """Two panels side by side, a process with physics behind a port: what a learner does with the sliders."""
     with Plant.start("place", 3, name="calibrated by hand", calibrated=False) as plant, Bus(plant.port) as bus:
-        hand, panel = HandPanel(plant.hand_pose, table=True), CalibrationPanel(CalibrationSession(bus))
+        hand, panel = HandPanel(plant.hand_pose), CalibrationPanel(CalibrationSession(bus))
 
         def drag(**pos_deg: float) -> None:
             hand.move(**pos_deg)
@@ -266,8 +266,8 @@ def test_the_arm_of_the_sim_lane_is_calibrated_by_its_hand() -> None:
         drag(**middle_deg)
         panel.middle()
         for joint, room in zip(JOINT_NAMES, (None, "elbow_flex", "wrist_flex", None, None, None), strict=True):
-            drag(**{joint: -200})
             drag(**{room: -200} if room else {})   # else the table is in the way
+            drag(**{joint: -200})
             drag(**{joint: 200})
             drag(**middle_deg)
         panel.accept()

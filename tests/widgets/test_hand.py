@@ -58,25 +58,6 @@ def test_what_a_browser_rounds_is_nobodys_hand() -> None:
     assert panel.holding
 
 
-def test_the_table_stops_the_hand_and_a_folded_joint_gives_it_room() -> None:
-    servos = fake.servos()
-    panel = HandPanel(servos.hand_pose, table=True)
-    panel.view()
-    panel.move(shoulder_pan=0, shoulder_lift=0, elbow_flex=0, wrist_flex=0)
-    panel.hurry()
-    panel.move(elbow_flex=96)
-    panel.hurry()
-    assert 40 < from_radians(servos.plant.angle_rad)[2] < 55 and panel.blocked == "elbow_flex"
-    for _ in range(100):                           # the last degrees go by the time between two looks
-        panel.refresh()
-        if panel.blocked:
-            break
-    assert "The table is in the way of elbow_flex" in panel._html.value
-    panel.move(wrist_flex=-90)
-    panel.hurry()
-    assert from_radians(servos.plant.angle_rad)[2] == pytest.approx(96) and not panel.blocked
-
-
 def test_the_hand_has_a_persons_speed_however_far_the_slider_leapt() -> None:
     poses: list[np.ndarray] = []
     panel = HandPanel(lambda pose: poses.append(pose.copy()))
