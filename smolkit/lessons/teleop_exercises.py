@@ -119,7 +119,7 @@ def _wrong_idle(given: Any, state: np.ndarray, fps: float) -> str:
              (right * len(step) / len(state), f"{len(state)} frames are {len(step)} steps"),
              ((step.max(axis=1) * fps < 5).mean(), "A joint that goes back moves, too: where is the absolute value?"),
              ((speed < 5).mean(), "You count joints; an arm is idle only while all six are"),
-             ((speed < 5).any(axis=1).mean(), "One slow joint is not enough: all six must be slow"),
+             ((speed < 5).any(axis=1).mean(), "So every step is idle: are these deg/s, and all six joints?"),
              ((speed.sum(axis=1) < 5).mean(), "Two joints at 4 deg/s are both slow: do not add them up"),
              ((np.linalg.norm(speed, axis=1) < 5).mean(), "Two joints at 4 deg/s are both slow: do not add them up"),
              ((speed[:, :5] < 5).all(axis=1).mean(), "The gripper counts, too"),

@@ -88,7 +88,7 @@ def test_wrong_lags_get_a_hint(wrong, hint):
     (lambda s, f: (np.linalg.norm(np.diff(s, axis=0), axis=1) * f < 5).mean(), "do not add"),
     (lambda s, f: (np.abs(np.diff(s[:, :5], axis=0)).max(axis=1) * f < 5).mean(), "gripper counts"),
     (lambda s, f: (np.abs(np.diff(s, axis=0)).max(axis=1) * f <= 5).mean(), "exactly 5"),
-    (lambda s, f: (np.abs(np.diff(s, axis=0)).min(axis=1) * f < 5).mean(), "all six must be slow"),
+    (lambda s, f: (np.abs(np.diff(s, axis=0)).min(axis=1) * f < 5).mean(), "all six joints?"),
     (lambda s, f: 0.25, "At 10 frames a second"),
     (lambda s, f: "half", "One number"), (lambda s, f: s[1000], "IndexError")])
 def test_wrong_idle_shares_get_a_hint(wrong, hint):
