@@ -198,7 +198,7 @@ class Desk(AbstractContextManager):
         return self.port
 
     def _stand_in(self, file: Path, why: str) -> str:
-        servos = ServoBus(fake.SpringPlant(MIDDLE_RAD), horn_offset_ticks=_horns(file))
+        servos = ServoBus(fake.SpringPlant(to_radians(np.array(REST_DEG))), horn_offset_ticks=_horns(file))
         bus = Bus(connect(servos))
         configure(bus, IDS)
         write_calibration(bus, Calibration.load(file))

@@ -43,6 +43,7 @@ from smolkit.training.schedule import learning_rate, steps_that_fit
 SETTLE_STEPS = 5                   # the first steps are slow (memory, caches): they say nothing of the pace
 REHEARSAL_STEPS = 20               # timed before the number of steps is planned, and between two looks at it
 WORTH = 1.1                        # fewer threads win if they cost less than 10 %: the core is free for others
+WORTH_TRYING_STEPS = 100           # trying out threads costs a dozen steps: a shorter run has one thread
 LATE = 1.05                        # a plan that is off by less than 5 % stands
 
 
@@ -138,7 +139,8 @@ class _Run:
         note, found = self.out_dir / "train_config.json", list_checkpoints(self.out_dir)
         if not found:
             write_atomically(note, self.config.to_json())
-            self.threads = self.config.threads or fastest_threads(self.learner, self.config)
+            if self.config.threads is None and self.config.steps >= WORTH_TRYING_STEPS:
+                self.threads = fastest_threads(self.learner, self.config)
             self.start_s = self.saved_s = self.clock.now_s()
             return
         _check_same_config(note, self.config)

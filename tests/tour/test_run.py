@@ -18,7 +18,7 @@ from smolkit.smolvla.checkpoint import load_checkpoint
 from smolkit.tour.run import Tour, run_tour
 from smolkit.tour.settings import quick
 
-SMALL = replace(quick(), workers=1, demonstrations=3, trials=2, train_steps=12)
+SMALL = replace(quick(), workers=1, demonstrations=2, trials=2, train_steps=6)
 
 
 class Impatient:
@@ -36,7 +36,7 @@ class Impatient:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder, hand = tmp_path_factory.mktemp("tours") / "tour", Impatient(("record", 2), ("train", 5), ("evaluate", 1))
+    folder, hand = tmp_path_factory.mktemp("tours") / "tour", Impatient(("record", 1), ("train", 3), ("evaluate", 1))
     interruptions = 0
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -16,11 +17,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from smolkit.clock import SteppedClock
+from smolkit.machine import free_cores
 from smolkit.report import SmolkitError
 from smolkit.training.bar import progress_bar
 from smolkit.training.checkpoint import list_checkpoints
 from smolkit.training.curve import read_curve
-from smolkit.training.loop import LATE, fastest_threads, train
+from smolkit.training.loop import LATE, WORTH_TRYING_STEPS, fastest_threads, train
 from tests.training.tiny import CONFIG, TinyLearner, run
 
 
@@ -220,6 +222,11 @@ def test_the_bar_follows_the_run(tmp_path):
     with progress_bar(file=text) as progress:
         run(tmp_path, steps=30, progress=progress)
     assert "30/30" in text.getvalue() and "loss" in text.getvalue()
+
+
+def test_a_run_that_says_no_threads_tries_them_and_remembers(tmp_path):
+    train(TinyLearner(), CONFIG.with_changes(steps=WORTH_TRYING_STEPS, threads=None, checkpoint_every_s=1e9), tmp_path)
+    assert 1 <= json.loads((list_checkpoints(tmp_path)[-1] / "state.json").read_text())["threads"] <= free_cores()
 
 
 def test_trying_thread_counts_learns_nothing():
