@@ -5,12 +5,15 @@
     >>> print(log.text())
        0.50 s  stop        HOLD     SK313 front: 10 times the same picture
 
-One JSON object a line, written and flushed at once: what was logged survives the process that logged it.
+One JSON object a line, written and flushed at once: what was logged survives the process that logged it. A thread
+writes: a home folder on a network that hangs must not keep a stop waiting.
 """
 
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KEPT = 5000                        # entries in memory; the file keeps all
+PATIENCE_S = 0.05                  # for the file; a disk needs a thousandth
 
 
 @dataclass(frozen=True)
@@ -47,25 +51,43 @@ class IncidentLog:
         self.entries: deque[Incident] = deque(maxlen=KEPT)
         self.lost = 0              # lines that could not be written
         self._limits: tuple[str, ...] = ()
+        self._lines: queue.Queue[str] = queue.Queue(KEPT)
+        if path is not None:
+            threading.Thread(target=self._append, args=(path,), name="incident log", daemon=True).start()
 
     def write(self, moment_s: float, kind: str, state: str, code: str, words: str) -> None:
         """One incident, to memory and file."""
         incident = Incident(round(moment_s, 4), kind, state, code, words)
         self.entries.append(incident)
-        if self.path is None:
-            return
+        if self.path is not None:
+            self._to_file(json.dumps(asdict(incident), ensure_ascii=False) + "\n")
+
+    def _to_file(self, line: str) -> None:
+        """Waits until it is there, unless the disk is known to hang."""
+        lines, hangs = self._lines, self._lines.unfinished_tasks
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(incident), ensure_ascii=False) + "\n")
-        except OSError:
+            lines.put_nowait(line)
+        except queue.Full:
             self.lost += 1
+        with lines.all_tasks_done:
+            lines.all_tasks_done.wait_for(lambda: not lines.unfinished_tasks, 0 if hangs else PATIENCE_S)
 
     def limited(self, moment_s: float, state: str, reasons: tuple[str, ...]) -> None:
         """What the envelope held back: told when the reasons change, not thirty times a second."""
         if reasons != self._limits:
             self._limits = reasons
             self.write(moment_s, "limited", state, "", ", ".join(reasons) or "limits hold nothing back any more")
+
+    def _append(self, path: Path) -> None:
+        while True:
+            line = self._lines.get()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError:
+                self.lost += 1
+            self._lines.task_done()
 
     def text(self, last: int = 50) -> str:
         """The last incidents, one a line."""

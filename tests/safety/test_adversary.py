@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from smolkit.arm.joints import GRIPPER, to_radians
 from smolkit.arm.kinematics import tool_frame
 from smolkit.report import SmolkitError
 from smolkit.safety.faults import fault
+from smolkit.safety.incidents import IncidentLog, read_incidents
 from smolkit.safety.states import State
 from tests.safety.supervised import HOME_DEG, IDS, Desk
 
@@ -200,3 +204,33 @@ def test_goals_of_the_wrong_shape_are_no_goals(desk):
             said.add(error.code)
         desk.wait(1 / 30)
     assert said == {"SK301", "SK312"} and desk.guarded.stopped_by.name == "stale action"
+
+
+@pytest.mark.fault(35)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe stands in for a network folder that hangs")
+def test_a_log_on_a_drive_that_hangs_keeps_no_stop_waiting(tmp_path):
+    os.mkfifo(tmp_path / "arm.jsonl")              # whoever writes waits until somebody reads
+    desk = Desk(IncidentLog(tmp_path / "arm.jsonl"))
+    desk.guarded.energize()
+    stopping = threading.Thread(target=lambda: desk.guarded.hold("a visitor"), daemon=True)
+    stopping.start()
+    stopping.join(10)
+    assert desk.state is State.HOLD and "a visitor" in desk.guarded.log.text()
+
+
+def test_a_log_is_on_the_disk_when_write_returns(tmp_path):
+    log = IncidentLog(tmp_path / "arm.jsonl")
+
+    def tell(who: int) -> None:
+        for number in range(50):
+            log.write(0.0, "note", "idle", "", f"{who}-{number}")
+    writers = [threading.Thread(target=tell, args=(who,)) for who in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    log.write(1.0, "note", "idle", "", "last")
+    found = [entry.words for entry in read_incidents(tmp_path / "arm.jsonl")]
+    assert len(found) == 201 and found[-1] == "last" and log.lost == 0
+    for who in range(4):
+        assert [words for words in found if words.startswith(f"{who}-")] == [f"{who}-{n}" for n in range(50)]
