@@ -18,6 +18,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ class Guardian:
         self._answer_all(0)                        # a slow answer must not make the signs of life behind it look late
         while self._signals_done < self._signals:
             self._signals_done += 1
-            self._end_by_signal()
+            with suppress(SmolkitError):           # nobody is there to be told, and the log has it
+                self._leave_arm(parks=True) if self._signals_done == 1 else self.supervisor.release()
         self.supervisor.tick()
 
     def _answer_all(self, wait_s: float) -> None:
@@ -105,11 +107,19 @@ class Guardian:
         """Parks and ends; called twice, lets go at once. (SIGTERM, SIGINT: only noted here, in mid-transaction)"""
         self._signals += 1
 
-    def _end_by_signal(self) -> None:
-        if self._leaving:
-            return self.supervisor.release()
-        self._leaving = True
-        return self.supervisor.park()
+    def _leave_arm(self, parks: bool) -> None:
+        """Nobody owns it any more, and it goes home. Where somebody stopped it, it stands; silence parks it later."""
+        left, self._owner, self._leaving = self._leaving, b"", True
+        if left or self.supervisor.state is State.HOLD:
+            return
+        if parks:
+            self.supervisor.park()
+        else:
+            self.supervisor.release()
+
+    def _bye(self) -> None:
+        self.supervisor.unattended()               # who goes has seen where it stands: two seconds are enough
+        self._leave_arm(self.supervisor.parks)
 
     def _done(self) -> bool:
         now_s = self.clock.now_s()
@@ -146,7 +156,7 @@ class Guardian:
             "energize": lambda: guarded.energize(bool(body.get("rearm")), body.get("turn")),
             "command": lambda: {"sent": guarded.command(np.asarray(body["goal_deg"]), observed_s=body.get("observed_s"),
                                                         frames=body.get("frames"))}}
-        if what in owner:
+        if what in owner and not (what == "bye" and self._leaving):
             self._require_owner(request)
         self._require_fresh(what, self.clock.now_s() - request.sent_s)
         if what in owner:
@@ -158,12 +168,10 @@ class Guardian:
     def _hello(self, request: Request) -> dict[str, Any]:
         """Makes the first who asks the owner; "watch" looks on without owning."""
         if not request.body.get("watch"):
-            if self._leaving:
-                raise SmolkitError("SK334", "a guardian that stays", "it parks the arm and ends",
-                                   "the kit that owned it was closed a moment ago", "wait some seconds, then try again")
-            if self._owner not in (b"", request.sender) and self.clock.now_s() - self._owner_s < OWNER_GONE_S:
+            now_s = self.clock.now_s()
+            if self._leaving or self._owner not in (b"", request.sender) and now_s - self._owner_s < OWNER_GONE_S:
                 raise self._foreign()
-            self._owner, self._owner_pid, self._owner_s = request.sender, int(request.body["pid"]), self.clock.now_s()
+            self._owner, self._owner_pid, self._owner_s = request.sender, int(request.body["pid"]), now_s
         return {"pid": os.getpid(), "owner": self._owner_pid, "profile": self.supervisor.envelope.profile.name,
                 "calibration": self.supervisor.calibration.as_dict(), "log_path": str(self.supervisor.log.path or "")}
 
@@ -181,18 +189,13 @@ class Guardian:
                                "close other programs, look where the arm is, then go on")
 
     def _foreign(self) -> SmolkitError:
+        if self._leaving:
+            return SmolkitError("SK334", "a guardian that stays", "it parks the arm and ends",
+                                "the kit was closed a moment ago, or the guardian was told to end",
+                                "wait some seconds, a minute where the arm was stopped, then try again")
         return SmolkitError("SK331", "one client that commands the arm", f"process {self._owner_pid} has it",
                             "another notebook or program uses this arm",
                             "close it there (in Jupyter: Kernel > Shut Down), or watch it: smolkit stop stops it")
-
-    def _bye(self) -> None:
-        self._owner, self._leaving = b"", True
-        if self.supervisor.state is State.HOLD:
-            return                                 # somebody stopped it: it stands, and silence parks it in two seconds
-        if self.supervisor.parks:
-            self.supervisor.park()
-        else:
-            self.supervisor.release()
 
 
 class GuardianClock(WallClock):
@@ -233,17 +236,26 @@ def _settle(guarded: Supervisor, found_on: str) -> None:
     holding = guarded.arm.holding()
     if not holding:
         return
-    guarded.log.write(guarded.clock.now_s(), "note", guarded.state, "SK332", f"torque found on in servos {holding}")
+    guarded.stands(f"torque found on in servos {holding}")
     if found_on == "release":
         guarded.release()
     elif found_on == "park":
-        guarded.energize()
-        guarded.park()
+        _park_found(guarded)
     else:
         guarded.arm.abandon()
         raise SmolkitError("SK332", "an arm without torque", f"torque on in servos {', '.join(map(str, holding))}",
                            "the guardian that moved it was killed; the arm holds its last goal, and may be raised",
                            'look at it, then open it with found_on="park", or with a hand under it found_on="release"')
+
+
+def _park_found(guarded: Supervisor) -> None:
+    try:
+        guarded.energize()
+        guarded.park()
+    except SmolkitError:
+        if guarded.stopped_by is None:
+            guarded.arm.abandon()
+            raise                                  # else somebody pressed stop: it stands, and the guardian stays
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -284,13 +296,13 @@ def _serve_whatever_happens(guardian: Guardian) -> None:
     except Exception as error:
         guarded = guardian.supervisor
         guarded.log.write(guardian.clock.now_s(), "warning", guarded.state, "SK330", repr(error))
-        guarded.hold("a fault in the guardian")
+        guarded.hold("a fault in the guardian", lets_go=False)
         guardian.serve()
 
 
 def _tell(body: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(body) + "\n")
-    sys.stdout.flush()
+    with suppress(OSError):                        # whoever started this was killed: the arm needs it all the more
+        os.write(1, f"{json.dumps(body)}\n".encode())
 
 
 if __name__ == "__main__":

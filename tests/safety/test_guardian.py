@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from smolkit.clock import WallClock
 from smolkit.messages import Client
 from smolkit.report import SmolkitError
 from smolkit.safety.client import GuardedArm, stop_all
-from smolkit.safety.guardian import Guardian, open_guardian
+from smolkit.safety.guardian import Guardian, _serve_whatever_happens, open_guardian
 from smolkit.safety.incidents import read_incidents
 from smolkit.safety.states import State
 from smolkit.session import Endpoint
@@ -95,6 +96,16 @@ def wait_for(what: Callable[[], bool], seconds: float) -> None:
     while not what():
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.02)
+
+
+def raised(desk: Desk) -> GuardedArm:
+    """An arm that would fall, or sets out for a long way home."""
+    arm = desk.start()
+    arm.energize()
+    for _ in range(60):
+        arm.command(HOME_DEG)
+        time.sleep(0.03)
+    return arm
 
 
 def logged(desk: Desk, word: str) -> bool:
@@ -280,6 +291,71 @@ def test_a_guardian_told_to_end_while_torque_grows_switches_nothing_on(desk: Des
         arm.close()                                # nobody is there to say how the arm is
 
 
+@posix
+@pytest.mark.fault(22)
+def test_a_guardian_whose_first_word_nobody_reads_parks_the_arm_all_the_same(desk: Desk):
+    """The kernel was killed while it opened the kit."""
+    arm = desk.start()
+    arm.energize()
+    os.kill(arm.pid, signal.SIGKILL)
+    arm._process.wait()
+    reader, writer = os.pipe()
+    again = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", "--port", desk.port, "--calibration",
+                              str(desk.calibration), "--log", str(desk.log), "--found-on", "park"], stdout=writer)
+    for end in (reader, writer):
+        os.close(end)
+    wait_for(lambda: logged(desk, "parking"), 15)
+    assert again.wait(40) == 0 and not desk.powered()
+    assert [e.state for e in read_incidents(desk.log) if e.kind == "state"][-3:] == ["parking", "idle", "off"]
+
+
+@posix
+@pytest.mark.fault(23)
+def test_a_guardian_told_to_end_moves_no_arm_that_somebody_stopped(desk: Desk):
+    arm = raised(desk)
+    arm.hold("a hand is caught", lets_go=False)
+    os.kill(arm.pid, signal.SIGTERM)
+    wait_for(lambda: refusal(arm, "command", goal_deg=HOME_DEG) == "SK334", 3)
+    assert refusal(arm, "energize", rearm=True) == "SK334"
+    assert arm.state is State.HOLD and desk.moved_deg(0.8) < 1.0 and arm.state is State.HOLD
+    arm._client.ask({"do": "bye"})                 # the owner may close its kit all the same
+    os.kill(arm.pid, signal.SIGTERM)               # twice: somebody insists
+    wait_for(lambda: not arm.endpoint.alive, 10)
+    assert not desk.powered()
+
+
+@posix
+@pytest.mark.fault(22)
+def test_one_signal_after_goodbye_lets_no_arm_fall_on_its_way_home(desk: Desk):
+    arm = raised(desk)
+    arm._client.ask({"do": "bye"})
+    os.kill(arm.pid, signal.SIGTERM)
+    time.sleep(0.3)
+    assert arm.state is State.PARKING and desk.powered(), arm.why
+    wait_for(lambda: not arm.endpoint.alive, 20)
+
+
+@pytest.mark.fault(23)
+def test_a_fault_of_our_own_lets_go_of_no_arm_that_somebody_stopped(desk: Desk):
+    with armed_guardian(desk) as (guardian, _):
+        guardian.supervisor.hold("a person")
+        guardian.supervisor.tick = lambda: 1 / 0
+        with pytest.raises(ZeroDivisionError):     # the second one, which ends the process
+            _serve_whatever_happens(guardian)
+        assert guardian.supervisor.state is State.HOLD and desk.powered()
+
+
+@pytest.mark.fault(23)
+def test_an_arm_is_found_and_stopped_after_a_logout_emptied_the_session_folder(desk: Desk, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SMOLKIT_SESSIONS", str(tmp_path / "runtime"))
+    with desk.start(parks=False) as arm:
+        arm.energize()
+        shutil.rmtree(tmp_path / "runtime")
+        assert stop_all() == []
+        wait_for(lambda: arm.endpoint.alive, 3)    # the very same: address and secret
+        assert stop_all() == [f"{arm.endpoint.name}: hold"] and arm.state is State.HOLD
+
+
 def test_no_message_ends_the_guardian(desk: Desk):
     with desk.start(parks=False) as arm:
         arm.energize()
@@ -299,6 +375,13 @@ def test_beats_that_waited_in_the_queue_are_no_news(desk: Desk):
         time.sleep(0.7)                            # the guardian is frozen, the client is gone
         guardian.serve_until(guardian.clock.now_s() + 0.05)
         assert guardian.supervisor.stopped_by.name == "silence"
+
+
+def refusal(arm: GuardedArm, what: str, **body: object) -> str:
+    """The code of the error that a wish is answered with."""
+    with pytest.raises(SmolkitError) as error:
+        arm._client.ask({"do": what, **body})
+    return error.value.code
 
 
 @contextmanager
