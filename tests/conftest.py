@@ -17,8 +17,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The suite runs in parallel processes: threads on top of them would only fight for the cores.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-SESSIONS = tempfile.TemporaryDirectory(prefix="smolkit-tests-")
-os.environ["SMOLKIT_SESSIONS"] = SESSIONS.name       # no test meets a bench in use, or stops its arm
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())       # where `tmp_path` lies, and stays
+OURS = tempfile.TemporaryDirectory(prefix="smolkit-tests-", ignore_cleanup_errors=True)
+os.environ["SMOLKIT_SESSIONS"] = OURS.name           # no test meets a bench in use, or stops its arm
+os.environ["TMPDIR"] = os.environ["TEMP"] = os.environ["TMP"] = tempfile.tempdir = OURS.name     # what is left, goes
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
