@@ -300,6 +300,7 @@ class Supervisor:
             self.log.limited(self.clock.now_s(), self.state, clip.reasons if clip else ())
         self._seen(self.arm.latest)
         self._react(self._monitor.goals(np.asarray(goal_deg), self.arm.latest.pos_deg, self.clock.now_s()))
+        self._react(self._monitor.unheard(self.arm.unheard, self.clock.now_s()))
         if self.state is State.ARMED:
             self._become(State.RUNNING, "goals")
         return sent

@@ -166,15 +166,6 @@ def test_goals_lost_now_and_then_stop_nobody(desk: Desk):
     assert desk.state is State.RUNNING
 
 
-@pytest.mark.fault(18)
-@pytest.mark.parametrize("shape", [(1, 6), (5,), (6, 1)])
-def test_goals_of_a_wrong_shape_stop_the_arm_and_are_logged(desk: Desk, shape: tuple):
-    desk.run(0.2)
-    with pytest.raises(SmolkitError, match="SK301"):
-        desk.guarded.command(np.zeros(shape), observed_s=desk.clock.now_s())
-    assert desk.state is State.HOLD and desk.logged("stop") == ["SK302"]
-
-
 # -- the way home -----------------------------------------------------------------------------------------------
 
 
