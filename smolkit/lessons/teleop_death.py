@@ -91,12 +91,15 @@ def kill_on_a_bench() -> Death:
     with (Plant.start("tour", 1, name=f"victim of {os.getpid()}") as plant,
           TemporaryDirectory(prefix="smolkit-") as folder):
         log, arm = Path(folder) / "incidents.jsonl", plant.calibration.save(Path(folder) / "arm.json")
-        victim = subprocess.Popen(
-            [sys.executable, "-m", "smolkit.lessons.teleop_victim", plant.port, str(arm), str(log)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        words = Path(folder) / "words.txt"         # no pipe: its guardian would hold that open, if it hangs for ever
+        with words.open("w", encoding="utf-8") as told:
+            victim = subprocess.Popen(
+                [sys.executable, "-m", "smolkit.lessons.teleop_victim", plant.port, str(arm), str(log)],
+                stdout=subprocess.PIPE, stderr=told, text=True)
         try:
             if victim.stdout.readline().strip() != "moving":
-                raise SmolkitError("SK823", "a victim that moves the arm", victim.stderr.read()[-500:].strip(),
+                found = words.read_text(encoding="utf-8")[-500:].strip()
+                raise SmolkitError("SK823", "a victim that moves the arm", found,
                                    "the port is in use, or the computer is overloaded", "close other kits, try again")
             rows, kill_s = _look_on(plant.port, victim)
         finally:
