@@ -15,12 +15,11 @@ from smolkit.cameras.camera import CameraRole
 from smolkit.data.recorder import Recorder
 from smolkit.lessons import teleop_hunt, teleop_ways
 from smolkit.lessons.teleop_death import kill_on_a_bench
-from smolkit.lessons.teleop_desk import SHIPPED_HUNTS, attempt, save_led
+from smolkit.lessons.teleop_desk import SHIPPED_HUNTS, SHIPPED_SCENES, attempt, save_led
 from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.loop import Step
 
 HERE = Path(__file__).parent / "teleop_recording"
-SCENES = 4                                         # and the first one once more, by somebody who hesitates
 
 
 def write(folder: Path, task: str, episodes: list[list[Step]]) -> None:
@@ -42,7 +41,7 @@ def main(here: Path = HERE, death: bool = True) -> None:
     here.mkdir(parents=True, exist_ok=True)
     save_led({way: teleop_ways.lead(way) for way in teleop_ways.WAYS}, here / "ways.csv")
     write(here / "demos", "put the red cube into the blue box",
-          [*(attempt(scene) for scene in range(SCENES)), attempt(0, hesitant=True)])
+          [*(attempt(scene) for scene in range(SHIPPED_SCENES)), attempt(0, hesitant=True)])
     write(here / "hunt", "sway and nod", [teleop_hunt.play(seed) for seed in (None, *range(SHIPPED_HUNTS))])
     if death:
         kill_on_a_bench().save(here / "death")

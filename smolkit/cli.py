@@ -100,13 +100,14 @@ def tour(out: Annotated[Path, typer.Option(help="an empty folder, or one with an
          wall_clock: Annotated[bool, typer.Option(help="the trials in wall time, with a guardian (10 minutes more)")
                                ] = False) -> None:
     """The whole story with no robot: calibrate, record, train, deploy, evaluate, report."""
+    from smolkit.tour.report import summarize_tour
     from smolkit.tour.run import run_tour
     from smolkit.tour.settings import TourSettings
     from smolkit.tour.settings import quick as quick_settings
     with Bars() if Console().is_terminal else nullcontext(Lines()) as progress:
         settings = replace(quick_settings() if quick else TourSettings(), wall_clock=wall_clock)
         finished = run_tour(out, settings, progress)
-    content = finished.summary()
+    content = summarize_tour(finished)
     say(f"\nworked in {content['success_rate']:.0%} of {content['trials']} unseen scenes (95 % interval "
         f"{content['wilson_low']:.0%} to {content['wilson_high']:.0%}), {content['total_seconds'] / 60:.1f} minutes"
         f"\nreport: {finished.folder / 'report.html'}")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -29,7 +29,7 @@ from smolkit.safety.states import State
 from smolkit.teleop.keys import KeyPilot, key_table
 from smolkit.teleop.leader import LeaderActor, LeaderArm
 from smolkit.teleop.loop import Actor, Decision, Pace, Step, run_episode
-from smolkit.teleop.terminal import HeldKeys, terminal
+from smolkit.teleop.terminal import HeldKeys, Terminal, WindowsTerminal, terminal
 
 CLUTCH, AGAIN, END = "KeyC", "n", "x"
 KEEP, DROP = set("\n\r"), set("\x7f\b")           # ENTER, BACKSPACE
@@ -80,12 +80,6 @@ def mirror(leader: Annotated[str, typer.Argument(help="the leader's port")],
     report = mirror_report(*(np.array(arm) for arm in zip(*seen, strict=True)))
     typer.echo(report.text())
     raise typer.Exit(0 if report.ok else 1)
-
-
-class Typed(Protocol):
-    """Where characters come from."""
-
-    def read(self) -> str: ...
 
 
 class Takes:
@@ -146,8 +140,8 @@ class Takes:
 class Leading:
     """A person at a terminal leads an arm: letters move, the space bar stops, ENTER records, X ends."""
 
-    def __init__(self, kit: Kit, pilot: Actor, keys: HeldKeys, typed: Typed, recorder: Recorder | None = None,
-                 say: Callable[[str], None] = typer.echo):
+    def __init__(self, kit: Kit, pilot: Actor, keys: HeldKeys, typed: Terminal | WindowsTerminal,
+                 recorder: Recorder | None = None, say: Callable[[str], None] = typer.echo):
         self._kit, self._pilot, self._keys, self._typed = kit, pilot, keys, typed
         self._takes, self._say = Takes(recorder, say), say
         self._over, self._again, self._turn = False, False, None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from smolkit.teleop.scripted import ScriptedActor
 from smolkit.teleop.sliders import SliderPilot
 
 LESSON = "03_teleop_recording"
-SHIPPED_HUNTS = 6
+SHIPPED_HUNTS, SHIPPED_SCENES = 6, 4               # and after the scenes the first one again, hesitating
 LONGEST_S, IMAGE_PX = 14.0, 96
 HESITATES = range(20, 45)                          # steps of an attempt in which the demonstrator thinks
 
@@ -207,8 +207,7 @@ class RecordedDesk(Desk):
         """The recording goes on."""
 
     def demonstrate(self, scene: int, hesitant: bool = False) -> list[Step]:
-        scenes = len(_episodes(self.shipped / "demos")) - 1        # the last one hesitates
-        return recorded_steps(self.shipped / "demos", scenes if hesitant else scene % scenes)
+        return recorded_steps(self.shipped / "demos", SHIPPED_SCENES if hesitant else scene % SHIPPED_SCENES)
 
     def hunt(self, seed: int) -> Session:
         return super().hunt(seed % SHIPPED_HUNTS)
@@ -310,12 +309,6 @@ def recorded_steps(root: Path, episode: int) -> list[Step]:
 def _moments(captured_s: np.ndarray, roles: list[str]) -> tuple[float, dict[str, float]]:
     state_s, *pictures_s = map(float, captured_s)
     return state_s, dict(zip(roles, pictures_s, strict=True))
-
-
-@lru_cache(maxsize=4)
-def _episodes(root: Path) -> tuple[int, ...]:
-    with closing(Dataset(root)) as found:
-        return tuple(episode.index for episode in found.episodes)
 
 
 def save_led(leds: dict[str, Led], path: Path) -> None:

@@ -1,7 +1,7 @@
 """The tour's report: one self-contained HTML page, written for somebody who was not there.
 
     page = Page("The tour", "47 of 50 unseen scenes")
-    page.section("Calibrate", "Six offsets were found.", figure_html(png, "alt text"))
+    page.section("Calibrate", "Six offsets were found.", picture(figure, "alt text"))
     path.write_text(page.html())
 """
 
@@ -10,6 +10,12 @@ from __future__ import annotations
 import base64
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smolkit.plotting import figure_to_png_base64
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """
 :root { --ink: #1e293b; --soft: #64748b; --line: #e2e8f0;
@@ -66,11 +72,10 @@ class Page:
                 f"<p>{escape(self._subtitle)}</p></div></header><main>{''.join(self._sections)}</main></body></html>")
 
 
-def picture(png: bytes, alt: str, caption: str = "") -> str:
-    """A PNG inside the page, with its alt text."""
-    data = base64.b64encode(png).decode()
-    return (f"<figure><img alt='{escape(alt, quote=True)}' src='data:image/png;base64,{data}'>"
-            f"<figcaption>{escape(caption)}</figcaption></figure>")
+def picture(figure: Figure, alt: str) -> str:
+    """A figure inside the page, with its alt text."""
+    return (f"<figure><img alt='{escape(alt, quote=True)}' "
+            f"src='data:image/png;base64,{figure_to_png_base64(figure)}'></figure>")
 
 
 def video(path: Path, alt: str, caption: str = "") -> str:

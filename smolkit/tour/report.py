@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING
 
-from smolkit.plotting import figure_to_png_base64
 from smolkit.tour import gallery
 from smolkit.tour.journal import write_json
 from smolkit.tour.page import Page, duration, listing, picture, table, timeline, video
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from smolkit.tour.run import Tour
 
 STAGES = ("check", "calibrate", "record", "look", "train", "evaluate", "controls")
@@ -75,13 +71,13 @@ def _verdict(page: Page, tour: Tour, found: dict, content: dict) -> None:
                  f"Wilson interval); the tour asks for {tour.settings.min_success:.0%}. None of these scenes was "
                  f"demonstrated. The safety envelope changed {found['evaluate']['limited']:.1%} of the commands.",
                  *films,
-                 _figure(gallery.coverage(tour),
+                 picture(gallery.coverage(tour),
                          "Map of the cube's places in demonstrations and in trials that worked or failed"))
     rates = ", ".join(f"{row['name'].replace('_', ' ')} {row['success_rate']:.0%}" for row in gallery.rates(tour))
     page.section("Is it the learning?",
                  "The same scenes with one vital part missing. Each of these faults loads, runs and raises no error; "
                  f"only trials show it. Each must do at least {100 * tour.settings.min_gap:.0f} points worse.",
-                 _figure(gallery.controls(tour), f"Bars of success rates: {rates}"))
+                 picture(gallery.controls(tour), f"Bars of success rates: {rates}"))
 
 
 def _arm(page: Page, tour: Tour, found: dict) -> None:
@@ -93,7 +89,7 @@ def _arm(page: Page, tour: Tour, found: dict) -> None:
                  "Each servo's horn was screwed on at an angle that nobody wrote down. The routine holds the arm in "
                  "its middle pose, sweeps every joint, and stores offsets and ranges in servos and file. Worst "
                  f"error against the drawing: {found['calibrate']['worst_error_deg']:.2f} deg.",
-                 _figure(gallery.calibration(tour),
+                 picture(gallery.calibration(tour),
                          "Bars of the six joints' ranges within one turn of 4096 ticks; wrist_roll has the whole turn"))
 
 
@@ -105,11 +101,11 @@ def _data(page: Page, tour: Tour, found: dict) -> None:
                  "then; what it should have done is recorded, so that the policy learns the way back. The envelope "
                  f"changed {recording['limited']:.1%} of the commands; {recording['failed']} failed attempts were "
                  "thrown away.",
-                 _figure(gallery.first_pictures(tour),
+                 picture(gallery.first_pictures(tour),
                          "First front-camera pictures of twelve episodes: cube, box and light vary"),
-                 _figure(gallery.strip(tour),
+                 picture(gallery.strip(tour),
                          "Six moments of one episode, seen by the front camera and by the wrist camera"),
-                 _figure(gallery.traces(tour),
+                 picture(gallery.traces(tour),
                          "Six joint positions of one episode over time, measured and as they should be next"),
                  _checks(look["checks"]))
 
@@ -119,7 +115,7 @@ def _training(page: Page, tour: Tour, found: dict) -> None:
     page.section("The policy learns",
                  f"{train['parameters'] / 1e6:.1f} million numbers, {train['steps']} steps, "
                  f"{duration(train['seconds'])}. A low loss is necessary, not sufficient: trials are what counts.",
-                 _figure(gallery.learning(tour), "Training loss falling over the steps, on a logarithmic scale"))
+                 picture(gallery.learning(tour), "Training loss falling over the steps, on a logarithmic scale"))
 
 
 def _checks(report: dict) -> str:
@@ -127,7 +123,3 @@ def _checks(report: dict) -> str:
     red = [f"{c['code']} {c['name']}: expected {c['expected']}. Likely cause: {c['cause']}. Next: {c['next_step']}"
            for c in report["checks"] if not c["ok"]]
     return table(["", "check", "found"], rows) + (listing(red) if red else "")
-
-
-def _figure(figure: Figure, alt: str) -> str:
-    return picture(base64.b64decode(figure_to_png_base64(figure)), alt)

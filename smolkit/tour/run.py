@@ -32,7 +32,7 @@ from smolkit.report import Report, SmolkitError
 from smolkit.sim.bench import Bench, measured_calibration
 from smolkit.tour import demos, learning, trials
 from smolkit.tour.journal import Journal
-from smolkit.tour.report import summarize_tour, write_page, write_summary
+from smolkit.tour.report import write_page, write_summary
 from smolkit.tour.settings import TourSettings
 
 POLICY = "policy"
@@ -138,10 +138,6 @@ class Tour:
         """Writes report.html and report.json; returns what the latter holds."""
         self._stage("report", lambda: write_page(self))
         return write_summary(self)
-
-    def summary(self) -> dict:
-        """What report.json holds."""
-        return summarize_tour(self)
 
     # --- what lies in the folder ---------------------------------------------------------------------------
 

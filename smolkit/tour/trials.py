@@ -46,7 +46,9 @@ def film_scene(seed: int, job: Job) -> np.ndarray:
     """The same attempt again, filmed: (N, FILM_PX, 2 * FILM_PX, 3) uint8, front and wrist side by side."""
     with open_kit(seed, job.settings, job.calibration) as kit:
         frames: list[np.ndarray] = []
-        _attempt(kit, job, seed, lambda: frames.append(_side_by_side(kit)))
+        world = kit.bench.world
+        _attempt(kit, job, seed, lambda: frames.append(
+            np.hstack([world.render(name, FILM_PX, FILM_PX) for name in FRONT_AND_WRIST])))
         return np.stack(frames)
 
 
@@ -70,11 +72,6 @@ def _attempt(kit: Kit, job: Job, seed: int, watch: Callable[[], None] = lambda: 
         return kit.bench.success()
 
     return until_stopped(kit, run_episode(kit, actor, job.settings.trial_seconds, PACE, finished))
-
-
-def _side_by_side(kit: Kit) -> np.ndarray:
-    views = [kit.bench.world.render(name, FILM_PX, FILM_PX) for name in FRONT_AND_WRIST]
-    return np.concatenate(views, axis=1)
 
 
 @lru_cache(maxsize=4)

@@ -161,10 +161,9 @@ def _numbers(pose_deg: np.ndarray, ghost_deg: np.ndarray | None) -> str:
 class ArmView(Panel):
     """The drawing, kept up to date: `look` gives the pose (6,), or `show` is told it."""
 
-    def __init__(self, look: Look | None = None, *, ghost: Look | None = None, rate_hz: float = 10.0):
+    def __init__(self, look: Look | None = None):
         super().__init__()
-        self._look, self._ghost = look, ghost
-        self.rate_hz = rate_hz if look or ghost else 0.0
+        self._look, self.rate_hz = look, self.rate_hz if look else 0.0
         self.pose_deg, self.ghost_deg = np.zeros(6), None
 
     def show(self, pose_deg: np.ndarray, ghost_deg: np.ndarray | None = None) -> None:
@@ -178,8 +177,8 @@ class ArmView(Panel):
         return "The arm from its side and from above: " + describe(self.pose_deg)
 
     def sample(self) -> None:
-        self.pose_deg = self.pose_deg if self._look is None else np.asarray(self._look(), float)
-        self.ghost_deg = None if self._ghost is None else np.asarray(self._ghost(), float)
+        if self._look is not None:
+            self.pose_deg = np.asarray(self._look(), float)
 
     def picture(self) -> str:
         return arm_svg(self.pose_deg, self.ghost_deg, self.alt)
@@ -191,9 +190,8 @@ class ArmView(Panel):
 class ArmView3D(ArmView):
     """MuJoCo's picture of the pose, at most five a second; it opens a renderer of its own at the first."""
 
-    def __init__(self, look: Look | None = None, *, rate_hz: float = 5.0):
-        super().__init__(look, rate_hz=rate_hz)
-        self._world: World | None = None
+    rate_hz = 5.0
+    _world: World | None = None
 
     @property
     def alt(self) -> str:
