@@ -221,7 +221,7 @@ def test_the_sheet_has_the_ten_checks_of_the_doctor() -> None:
 def test_the_checklist_has_the_guards_limits() -> None:
     text = " ".join((HARDWARE / "bench-checklist.md").read_text(encoding="utf-8").split())
     assert f"{LIMITS.warm_c:g} deg C warn, {LIMITS.hot_c:g} slow down, {LIMITS.too_hot_c:g} stop" in text
-    assert f"at {5 * LIMITS.least_share:.1f} V ({LIMITS.least_12v:g} V)" in text
+    assert f"at {LIMITS.least_v:.1f} V ({LIMITS.least_12v:g} V)" in text
 
 
 def test_the_checklist_fits_on_a_page() -> None:
