@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from smolkit.arm.bus import Bus
 from smolkit.arm.calibration import Calibration, degrees
@@ -42,6 +43,8 @@ servos = fake.servos()
 DoctorPanel(lambda: Report("bring-up", tuple(check_bus(Bus(connect(servos))))))
 """
 BREAK = "broken = fault('chain_break', servos, at=4)\nbroken.__enter__()"
+WHO = "new.plug(range(1, 7))\nprint(new.bus.everyone())"
+PORTS_CELL, NEW_CELL, WHO_CELL, DOCTOR_CELL, BREAK_CELL = range(5)
 CALIBRATE = """
 from pathlib import Path
 from smolkit.arm.bus import Bus
@@ -57,9 +60,14 @@ display(panel, hand)
 """
 
 
-def test_a_pulled_cable_finds_the_port(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(PORTS)
-    notebook.run(0)
+@pytest.fixture(scope="module")
+def notebook(open_shared: Callable[..., Notebook]) -> Notebook:
+    """All panels of bring-up in one kernel; each test runs the cells that it needs."""
+    return open_shared(PORTS, NEW, WHO, DOCTOR, BREAK)
+
+
+def test_a_pulled_cable_finds_the_port(notebook: Notebook) -> None:
+    notebook.run(PORTS_CELL)
     notebook.button("find my arm").click()
     notebook.wait_text("Now pull the arm's USB cable")
     notebook.button("pull the USB cable").click()
@@ -68,9 +76,8 @@ def test_a_pulled_cable_finds_the_port(open_notebook: Callable[..., Notebook]) -
     notebook.wait_text('PORT = "usb:EMULATED01"')
 
 
-def test_new_servos_get_their_ids_one_at_a_time(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(NEW, "new.plug(range(1, 7))\nprint(new.bus.everyone())")
-    notebook.run(0)
+def test_new_servos_get_their_ids_one_at_a_time(notebook: Notebook) -> None:
+    notebook.run(NEW_CELL)
     chain = notebook.page.locator(".smolkit-chain").first
     notebook.button("begin").click()
     notebook.wait_text("will be 6")                # the wire was seen empty: who plugs in earlier is sent back
@@ -80,16 +87,15 @@ def test_new_servos_get_their_ids_one_at_a_time(open_notebook: Callable[..., Not
         notebook.button(f"plug in {joint}").click()
         if count < 6:
             notebook.wait_text(f"will be {6 - count}")
-    notebook.run(1)
-    assert notebook.said(1).startswith("((1, 2, 3, 4, 5, 6)")
+    notebook.run(WHO_CELL)
+    assert notebook.said(WHO_CELL).startswith("((1, 2, 3, 4, 5, 6)")
 
 
-def test_the_doctor_finds_the_broken_cable_when_asked_again(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(DOCTOR, BREAK)
-    notebook.run(0)
+def test_the_doctor_finds_the_broken_cable_when_asked_again(notebook: Notebook) -> None:
+    notebook.run(DOCTOR_CELL)
     notebook.button("look again").click()
     notebook.wait_text("checks green")
-    notebook.run(1)
+    notebook.run(BREAK_CELL)
     notebook.button("look again").click()
     notebook.wait_text("✂")
     notebook.wait_text("the cable between servo 3 and servo 4 is loose or broken")
