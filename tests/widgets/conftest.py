@@ -25,10 +25,9 @@ def kit(bench: Kit) -> Kit:
 
     An arm that fell lies on the table, and from there the guard lets it go up only.
     """
-    bench.arm.energize(rearm=True)
     bench.arm.release()
     bench.bench.hand_pose(to_radians(np.array(START_DEG)))
-    bench.arm.energize()
+    bench.arm.energize(rearm=True)
     return bench
 
 

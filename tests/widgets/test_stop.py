@@ -11,8 +11,10 @@ import pytest
 
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
+from smolkit.safety.client import GuardedArm
 from smolkit.safety.faults import fault
 from smolkit.safety.states import State
+from smolkit.sim.plant import Plant
 from smolkit.widgets.stop import StopButton
 
 
@@ -240,23 +242,26 @@ def test_an_arm_that_was_lost_is_not_limp_because_its_kit_was_closed(within):
         assert "guardian has ended without" not in button.text()           # it was told to
 
 
-def test_it_tells_a_closed_kit_from_a_dead_guardian(within):
+def test_it_tells_a_closed_kit_from_a_dead_guardian(within, tmp_path):
     import os
     import signal
-    for ends in ("close", "kill"):
-        with Kit.sim("reach", seed=1, wall_clock=True, parks=False) as kit, StopButton(kit.arm) as button:
-            kit.arm.energize()
+    with Plant.start("reach", 1, name="of two guardians") as plant:
+        file = plant.calibration.save(tmp_path / "arm.json")
+        for ends in ("close", "kill"):
+            arm = GuardedArm.start(plant.port, file, parks=False)
+            button = StopButton(arm)
+            arm.energize()
             button.view()
             if ends == "close":
-                kit.arm.close()
+                arm.close()
             else:
-                os.kill(kit.arm.pid, signal.SIGKILL)
+                os.kill(arm.pid, signal.SIGKILL)
             within(lambda button=button: button.refresh() and button.state in (State.IDLE, State.LOST), 5)
             assert button.state is (State.IDLE if ends == "close" else State.LOST)
             assert ("pull the power" in button.text()) == (ends == "kill")
             assert button.face.over == (ends == "close")
             with contextlib.suppress(SmolkitError):                        # there is nobody left to say goodbye to
-                kit.arm.close()
+                arm.close()
             button.refresh()
             button.close()
             assert button.face.over and button.state is (State.IDLE if ends == "close" else State.LOST)
