@@ -57,13 +57,10 @@ class Day:
         calibration = self.bench.install(None)
         profile = str(self.random.choice(["beginner", "standard", "demonstration"]))
         self.envelope = Envelope(profile, calibrated_range(calibration))
-        self.oracle = Oracle(self.envelope, calibration, self.clock.now_s, self._goals)
+        self.oracle = Oracle(self.envelope, calibration, self.clock.now_s, self.bus)
         self.arm = SO101(LoopbackSerial(self.listen), calibration, self.envelope, self.clock, ramp_s=0.2)
         self.guarded = Supervisor(self.arm, self.envelope)
         self.faults, self.seen = ExitStack(), Counter()
-
-    def _goals(self) -> list[int]:
-        return [self.bus.memory(i).get(registers.GOAL_POSITION) for i in IDS]
 
     def listen(self, request: bytes) -> bytes:
         """The wire: what the driver says is examined, what the servos hear may be spoiled by a fault."""

@@ -47,8 +47,8 @@ LOOK_S = 0.04                      # a command every 33 ms measures; only where 
 HOLD_S = 2.0                       # PARK holds so long first: time to see what happened
 LONGEST_HOLD_S = 60.0              # then a HOLD parks: standing heats the servos
 IDLE_S = 300.0
-HOT_SPEED = 0.5
-RETRY_S = 1.0
+HOT_SPEED, RETRY_S = 0.5, 1.0
+AGREED_DEG = 5.0                   # two readings, a cycle apart at most, of an arm that moves
 KEPT_DEG = 3.0                     # a goal nearer than this to the arm is where it stands
 STRENGTH = {reaction: rank for rank, reaction in enumerate(Reaction)}
 
@@ -123,8 +123,7 @@ class Supervisor:
         with self._lock:
             self._arming -= 1
             torque.require_wanted(self.arm.energized)          # let go before we came here: nothing stands
-            # Pressed meanwhile: it stood before, and goes on standing.
-            (self._hold_here if self._asked else self._armed)()
+            (self._hold_here if self._asked else self._armed)()        # pressed meanwhile: it stood, and stands
             if self._homeward:
                 self._begin_parking("asked to park while its torque came on")
             if self.state is not State.ARMED:
@@ -408,15 +407,17 @@ class Supervisor:
     def _hold_here(self) -> None:
         """The goal comes back to where the arm is; a joint that is there but for its sag keeps its goal.
 
-        Measured anew: what was measured last may be the wrong reading that it is stopped for. A gripper lets up.
+        Measured anew: what was measured last may be the wrong reading that it is stopped for. Where both agree the
+        goal is there at once, and nobody is pressed any longer; else at the envelope's pace. A gripper lets up.
         """
-        self.envelope.reset()
+        before = self.arm.latest
         with suppress(SmolkitError):
             self.arm.read()
-        if self.arm.latest is not None:
+        if before is not None:
             here, goal = self.arm.latest.pos_deg, self.arm.goal_deg
             kept = (np.abs(goal - here) <= KEPT_DEG) & (np.arange(6) != GRIPPER)
             self._stand_deg = np.where(kept, goal, here)
+            self.envelope.reset(np.where(np.abs(here - before.pos_deg) <= AGREED_DEG, self._stand_deg, goal))
         self._become(State.HOLD, "standing still")
         self._mark("state")                        # the time to look begins anew with each reason
 

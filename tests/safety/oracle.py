@@ -12,6 +12,7 @@ import numpy as np
 
 from smolkit.arm import packets, registers
 from smolkit.arm.calibration import Calibration
+from smolkit.arm.emulator import ServoBus
 from smolkit.arm.joints import to_radians
 from smolkit.safety import geometry
 from smolkit.safety.envelope import Envelope
@@ -19,15 +20,16 @@ from smolkit.safety.limits import JOINT_DEG, inner_range
 
 # Bytes carry whole ticks, cut toward zero: 0.09 deg, at most 2 mm at the tip from all joints together.
 TICK_DEG, TICKS_M = 0.09, 0.002
+BACK_DEG = 5.0                                     # how far an arm moves from its measurement to its goal
 IDS = range(1, 7)
 
 
 class Oracle:
-    """Examines each packet (`listen`) before the servos get it; `held` tells the goal registers (6,) ticks."""
+    """Examines each packet (`listen`) before `servos`, whose registers it knows, get it."""
 
     def __init__(self, envelope: Envelope, calibration: Calibration, now_s: Callable[[], float],
-                 held: Callable[[], np.ndarray]):
-        self.envelope, self.calibration, self.now_s, self.held = envelope, calibration, now_s, held
+                 servos: ServoBus):
+        self.envelope, self.calibration, self.now_s, self.servos = envelope, calibration, now_s, servos
         self.arming, self.last_s, self.goals = False, 0.0, 0
 
     def listen(self, request: bytes) -> None:
@@ -42,9 +44,17 @@ class Oracle:
         if address == registers.TORQUE_ENABLE.address:
             assert not any(values.values()), "torque on outside energize"                            # (e)
         elif address == registers.GOAL_POSITION.address:
-            goal, held = (self.calibration.to_pos(np.asarray(ticks, float))
-                          for ticks in ([values[i] for i in IDS], self.held()))
-            self.check_goal(goal, held)
+            goal, held, here = (self.calibration.to_pos(np.asarray(ticks, float)) for ticks in (
+                [values[i] for i in IDS], self.told(registers.GOAL_POSITION), self.told(registers.PRESENT_POSITION)))
+            try:
+                self.check_goal(goal, held)
+            except AssertionError:
+                # A goal that comes back to where the arm is (or was, a cycle ago) moves nothing: it stops pressing.
+                back = (np.abs(goal - here) <= BACK_DEG) & (np.abs(goal - here) < np.abs(held - here))
+                self.check_goal(goal, np.where(back, goal, held))
+
+    def told(self, register: registers.Register) -> list[int]:
+        return [self.servos.memory(i).get(register) for i in IDS]
 
     def check_goal(self, goal_deg: np.ndarray, last: np.ndarray) -> None:
         """A goal against the one that the servos hold until now: what moves an arm is the difference."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ import pytest
 from smolkit.arm import packets, registers
 from smolkit.arm.joints import GRIPPER, to_radians
 from smolkit.arm.kinematics import tool_frame
+from smolkit.arm.so101 import SO101
 from smolkit.report import SmolkitError
+from smolkit.safety import guardian
+from smolkit.safety.envelope import Envelope
 from smolkit.safety.faults import fault
 from smolkit.safety.incidents import IncidentLog, read_incidents
 from smolkit.safety.states import State
+from smolkit.safety.supervisor import Supervisor
 from tests.safety.supervised import HOME_DEG, IDS, Desk
 
 RAISED_DEG = np.array([0.0, -30.0, 0.0, 50.0, 0.0, 30.0])
@@ -234,3 +239,26 @@ def test_a_log_is_on_the_disk_when_write_returns(tmp_path):
     assert len(found) == 201 and found[-1] == "last" and log.lost == 0
     for who in range(4):
         assert [words for words in found if words.startswith(f"{who}-")] == [f"{who}-{n}" for n in range(50)]
+
+
+@pytest.mark.fault(22)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_an_arm_whose_guardian_died_is_not_dropped_by_a_stop_on_its_way_home(stopped):
+    desk = Desk()
+    desk.guarded.energize()
+    desk.run(4.0, RAISED_DEG)
+    desk.clock._listeners.remove(desk.guarded.tick)            # kill -9
+    desk.arm.abandon()
+    envelope = Envelope("standard")
+    desk.arm = SO101(desk.bench.port, desk.arm.calibration, envelope, desk.clock, ramp_s=1.0)
+    desk.guarded, high = Supervisor(desk.arm, envelope), height_mm(desk)
+    if stopped:
+        once(desk.clock.now_s() + 0.5, lambda: desk.guarded.hold("smolkit stop"), desk.clock)
+    else:
+        desk.bench.bus.forced_errors[2] = registers.OVERLOAD
+    with nullcontext() if stopped else pytest.raises(SmolkitError, match="SK138"):
+        guardian._settle(desk.guarded, "park")
+    desk.wait(2.0)
+    assert not desk.limp()
+    if stopped:
+        assert desk.state is State.HOLD and desk.guarded.why.startswith("SK310") and height_mm(desk) > high - 5

@@ -44,8 +44,7 @@ class RisingOracle(Oracle):
     """Also looks on while torque comes on: weakly, and toward where the arm stands."""
 
     def __init__(self, rig: Rig):
-        super().__init__(rig.envelope, rig.calibration, rig.clock.now_s,
-                         lambda: [rig.servos.memory(i).get(registers.GOAL_POSITION) for i in IDS])
+        super().__init__(rig.envelope, rig.calibration, rig.clock.now_s, rig.servos)
         self._rig = rig
 
     def examine(self, address: int, values: dict[int, int]) -> None:

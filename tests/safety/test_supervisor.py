@@ -124,7 +124,7 @@ def test_something_in_the_way_holds_the_arm(desk: Desk):
     with pytest.raises(SmolkitError, match="SK314"):
         desk.run(3.0, HOME_DEG + np.array([60, 0, 0, 0, 0, 0]))
     assert desk.state is State.HOLD and "shoulder_pan" in desk.guarded.stopped_by.found
-    desk.wait(1.5)
+    desk.wait(0.1)
     moved = desk.arm.goal_deg[0] - desk.arm.read().pos_deg[0]
     assert abs(moved) <= 3.0, "and it does not go on pushing"
 
