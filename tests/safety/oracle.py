@@ -20,7 +20,7 @@ from smolkit.safety.limits import JOINT_DEG, inner_range
 
 # Bytes carry whole ticks, cut toward zero: 0.09 deg, at most 2 mm at the tip from all joints together.
 TICK_DEG, TICKS_M = 0.09, 0.002
-BACK_DEG = 5.0                                     # how far an arm moves from its measurement to its goal
+BACK_DEG, BACK_S = 2.0, 0.05                       # how far an arm moves from its measurement to its goal
 IDS = range(1, 7)
 
 
@@ -49,8 +49,9 @@ class Oracle:
             try:
                 self.check_goal(goal, held)
             except AssertionError:
-                # A goal that comes back to where the arm is (or was, a cycle ago) moves nothing: it stops pressing.
-                back = (np.abs(goal - here) <= BACK_DEG) & (np.abs(goal - here) < np.abs(held - here))
+                # A goal that comes back to where the arm is, or was a cycle ago, moves nothing: it stops pressing.
+                near_deg = BACK_DEG + BACK_S * self.envelope.profile.joint_speed_deg_s
+                back = (np.abs(goal - here) <= near_deg) & ((goal - held) * (here - held) >= 0)
                 self.check_goal(goal, np.where(back, goal, held))
 
     def told(self, register: registers.Register) -> list[int]:
