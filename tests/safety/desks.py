@@ -14,6 +14,7 @@ from smolkit.clock import SteppedClock
 from smolkit.safety.envelope import Envelope, calibrated_range
 from smolkit.safety.limits import JOINT_DEG
 from smolkit.sim.bench import Bench
+from smolkit.sim.world import shared_renderer
 
 PERIOD_S = 1 / 30
 IDS = (1, 2, 3, 4, 5, 6)
@@ -23,7 +24,7 @@ TICK_DEG = 0.09
 class Desk:
     def __init__(self, task: str = "pick", seed: int = 3, profile: str = "standard"):
         self.clock = SteppedClock()
-        self.bench = Bench(task, seed, self.clock)
+        self.bench = Bench(task, seed, self.clock, shared_renderer())
         self.world, self.bus = self.bench.world, self.bench.bus
         self.calibration = self.bench.install(None)
         self.cameras = {name: self.bench.camera(CameraRole(name, 32, 32, fps=10)) for name in ("front", "wrist")}
