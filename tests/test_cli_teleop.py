@@ -21,6 +21,7 @@ from smolkit.data.reader import Dataset
 from smolkit.data.recorder import Recorder
 from smolkit.kit import Kit
 from smolkit.safety.states import State
+from smolkit.sim.world import shared_renderer
 from smolkit.teleop.keys import KeyPilot
 from smolkit.teleop.terminal import HeldKeys
 
@@ -44,7 +45,7 @@ def held(letter, begin_s, end_s):
 def lead(script, seconds=4.0, recorder=None):
     """(poses before and after, what was said, state at the end)."""
     said = []
-    with Kit.sim("tour", 1, image_px=32) as kit:
+    with Kit.sim("tour", 1, image_px=32, renderer=shared_renderer()) as kit:
         keys = HeldKeys(kit.clock)
         begin_deg = kit.arm.read().pos_deg
         Leading(kit, KeyPilot(mode="joint"), keys, Typist(kit.clock, script), recorder(kit) if recorder else None,
@@ -69,7 +70,7 @@ def test_the_space_bar_stops_and_only_n_goes_on():
 def test_the_space_bar_stops_an_arm_that_parks_by_itself():
     """After a minute of standing stopped the arm goes home on its own; a hand may be in its way."""
     said, states = [], []
-    with Kit.sim("tour", 1, image_px=32) as kit:
+    with Kit.sim("tour", 1, image_px=32, renderer=shared_renderer()) as kit:
         class Person:
             def read(self):
                 states.append(kit.arm.state)
@@ -134,7 +135,7 @@ def test_silence_and_a_full_disk_wait_for_a_person(tmp_path):
 
 def test_ctrl_c_says_what_it_costs(tmp_path):
     said = []
-    with Kit.sim("tour", 1, image_px=32) as kit:
+    with Kit.sim("tour", 1, image_px=32, renderer=shared_renderer()) as kit:
         kit.cameras.clear()
         class Person(Typist):
             def read(self):

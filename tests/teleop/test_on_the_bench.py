@@ -10,6 +10,7 @@ from smolkit.arm.kinematics import tool_frame
 from smolkit.cameras.camera import Observation
 from smolkit.kit import Kit
 from smolkit.report import SmolkitError
+from smolkit.sim.world import shared_renderer
 from smolkit.teleop.keys import KeyPilot
 from smolkit.teleop.leader import LeaderActor, Phase
 from smolkit.teleop.loop import Decision, Pace, run_episode
@@ -116,7 +117,7 @@ def test_the_guard_still_stands_between_a_key_and_the_table():
 def test_a_person_who_is_slow_stops_no_arm_and_a_slow_policy_does():
     """A late picture is dangerous for who drives by pictures; who leads by hand sees the arm."""
     for by_hand in (True, False):
-        with Kit.sim("place", seed=3, image_px=32) as kit:
+        with Kit.sim("place", seed=3, image_px=32, renderer=shared_renderer()) as kit:
             kit.arm.energize()
 
             def slow(seen: Observation, kit: Kit = kit) -> Decision:
