@@ -162,11 +162,13 @@ def doctor(port: PortName, calibration: Annotated[Path | None, typer.Option(help
 
 def _repair(port: str, kind: ArmType | None) -> None:
     from smolkit.arm.bus import Bus
-    from smolkit.arm.configure import repair, require_servos
+    from smolkit.arm.configure import check_supply, repair, require_servos
     from smolkit.arm.doctor import type_of
     from smolkit.arm.joints import IDS, servo_name
     with Bus(port) as bus:
         require_servos(bus, IDS)
+        if kind:                                   # a wrong one would be written into the servos as their limit
+            check_supply(bus, IDS, kind)
         written = repair(bus, IDS, type_of(bus, kind))
     for servo_id, changed in written.items():
         say(f"servo {servo_name(servo_id)}: {', '.join(r.name for r in changed) or 'nothing to write'}")

@@ -76,6 +76,14 @@ def test_the_doctor_believes_the_label_more_than_the_registers(port):
     assert run("doctor", port, "--type", "24V")[0] == 2
 
 
+@pytest.mark.fault(8)
+def test_a_wrong_type_is_written_into_no_servo(servo_bus, port):
+    before = [servo_bus.memory(i).get(registers.MAX_VOLTAGE_LIMIT) for i in range(1, 7)]
+    code, said = run("doctor", port, "--type", "12V", "--repair")
+    assert code == 2 and "SK110" in said
+    assert [servo_bus.memory(i).get(registers.MAX_VOLTAGE_LIMIT) for i in range(1, 7)] == before
+
+
 @pytest.mark.fault(30)
 def test_the_doctor_repairs_only_when_asked(servo_bus, port):
     servo_bus.set_register(5, registers.OVERLOAD_TORQUE, 0)

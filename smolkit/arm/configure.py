@@ -77,6 +77,12 @@ def check_voltage(bus: Bus, ids: Iterable[int], kind: ArmType | None = None) -> 
         _check_volt(servo_id, volt, max(low, low_v), min(high, high_v))
 
 
+def check_supply(bus: Bus, ids: Iterable[int], kind: ArmType) -> None:
+    """Every servo fed as its type wants, whatever its own limits say; raises SK110."""
+    for servo_id, volts in bus.sync_read(registers.PRESENT_VOLTAGE, list(ids)).items():
+        _check_volt(servo_id, volts / 10, *kind.supply_v)
+
+
 def _check_volt(servo_id: int, volt: float, low: float, high: float) -> None:
     if volt > high:
         cause, step = "a 12 V supply on 7.4 V servos: they burn", "unplug the supply NOW"

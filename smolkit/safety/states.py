@@ -72,7 +72,7 @@ STOPS = {
                         "a policy or a dataset that counts in radians", "compare the dataset's statistics with the"
                         " arm's range; meanwhile the arm creeps toward its zero pose"),
     "frozen frames": Stop("SK313", 15, Reaction.HOLD, "a camera whose pictures change",
-                          "the camera hangs, or its cable is loose", "smolkit doctor cameras; " + REARM),
+                          "the camera hangs, or its cable is loose", "plug it in again, look at its picture; " + REARM),
     "blocked": Stop("SK314", 4, Reaction.HOLD, "joints that come nearer to their goal",
                     "something, or somebody, is in the way", "clear the way; " + REARM),
     "overload": Stop("SK315", 9, Reaction.HOLD, "no overload bit", "a joint is blocked or carries too much",
