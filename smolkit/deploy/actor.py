@@ -14,6 +14,7 @@ from collections import deque
 
 import numpy as np
 
+from smolkit.arm.units import spoken
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla.policy import SmolVLAPolicy
@@ -33,6 +34,7 @@ class ChunkActor:
         if self.execute < 1:
             raise SmolkitError("SK701", "at least 1 executed step per chunk", str(execute),
                                "a typing mistake in the deployment's settings", "set execute to 4")
+        require_degrees(policy)
         self._policy = policy
         self._queue: deque[np.ndarray] = deque()
 
@@ -45,6 +47,20 @@ class ChunkActor:
             chunk = self._policy.predict(observation)
             self._queue.extend(chunk.actions_deg[:self.execute])      # each (6,)
         return Decision(self._queue.popleft())
+
+
+def require_degrees(policy: SmolVLAPolicy) -> None:
+    """SK703: the policy learned in radians, or in percent of the joints' ranges; its statistics betray it."""
+    processors = getattr(policy, "processors", None)
+    actions = processors.normalizer.stats.get("action", {}) if processors else {}
+    if not {"min", "max"} <= set(actions):
+        return
+    units = spoken(*(np.asarray(actions[end], float).reshape(-1)[:5] for end in ("min", "max")))
+    if units in ("rad", "percent"):
+        raise SmolkitError("SK703", "a policy that learned body joints in degrees", f"statistics in {units}",
+                           "its dataset was recorded in LeRobot's default units, -100..100 of each range"
+                           if units == "percent" else "its dataset was recorded by another program",
+                           "train on a dataset in degrees: record it with smolkit, or in LeRobot with use_degrees=true")
 
 
 def _own_steps(policy: SmolVLAPolicy) -> int:

@@ -116,7 +116,7 @@ class Monitor:
 
         Six joints that move only within what six angles in radians can be, for a second, of an arm that stood far
         from there. One goal near zero, sent again and again, is a person who sends the arm home. Percent cannot be
-        told from degrees this way: a joint reaches about 100 of either.
+        told from degrees this way: a joint reaches about 100 of either; `smolkit.deploy` looks at the statistics.
         """
         most = np.append(np.full(GRIPPER, np.pi), UPPER_RAD[GRIPPER])
         if not (np.abs(goal_deg) <= most).all():
