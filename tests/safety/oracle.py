@@ -49,9 +49,9 @@ class Oracle:
             try:
                 self.check_goal(goal, held)
             except AssertionError:
-                # A goal that comes back to where the arm is, or was a cycle ago, moves nothing: it stops pressing.
-                near_deg = BACK_DEG + BACK_S * self.envelope.profile.joint_speed_deg_s
-                back = (np.abs(goal - here) <= near_deg) & ((goal - held) * (here - held) >= 0)
+                # A goal that comes back toward where the arm is, or was a cycle ago, moves nothing: it stops pressing.
+                most_deg = np.abs(here - held) + BACK_DEG + BACK_S * self.envelope.profile.joint_speed_deg_s
+                back = ((goal - held) * (here - held) >= 0) & (np.abs(goal - held) <= most_deg)
                 self.check_goal(goal, np.where(back, goal, held))
 
     def told(self, register: registers.Register) -> list[int]:
