@@ -187,8 +187,8 @@ class CameraPanel(Panel):
                        if self.haunted and frames and role in self.passports}
 
     def _count(self) -> None:
-        if time.monotonic() - self._numbered_s > NUMBERS_S:
-            self._numbered_s = time.monotonic()
+        if self._looked_s - self._numbered_s > NUMBERS_S:
+            self._numbered_s = self._looked_s
             self._numbers = {role: (health_of(frames, self.cameras[role].role.fps), look_at(frames[-1].image))
                              for role, frames in self.frames.items() if frames}
 
