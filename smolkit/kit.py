@@ -100,17 +100,18 @@ class Kit:
     def real(cls, port: str, calibration: Path, cameras: Mapping[str, int | str], *, task: str = "",
              profile: str = "beginner", height_px: int = 480, width_px: int = 640, fps: int = 30,
              found_on: str = "ask", arm_type: str = "") -> Kit:
-        """A kit on the desk: a serial port, a calibration file, and a device for every camera role.
+        """A kit on the desk: a serial port, a calibration file, and a camera for every role: `address_of`.
 
         found_on: what to do with torque that a killed process left on: "ask" (refuse), "park", "release".
         arm_type: "7.4V" or "12V", what the labels on the servos say; then a supply that burns them is refused.
         """
+        from smolkit.cameras.devices import address_of
         from smolkit.cameras.opencv import OpenCVCamera
         clock = WallClock()
         with ExitStack() as stack:                      # a camera that fails must not leave the others open
             opened = {}
             for role, device in cameras.items():
-                opened[role] = OpenCVCamera(device, CameraRole(role, height_px, width_px, fps), clock)
+                opened[role] = OpenCVCamera(address_of(device), CameraRole(role, height_px, width_px, fps), clock)
                 stack.callback(opened[role].close)
             arm = GuardedArm.start(port, Path(calibration), profile=profile, found_on=found_on, arm_type=arm_type)
             kit = cls(arm, opened, clock, task)

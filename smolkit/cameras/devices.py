@@ -47,6 +47,13 @@ def list_devices(by_path: Path = BY_PATH, names: Path = NAMES) -> tuple[Device, 
     return tuple(found.values())
 
 
+def address_of(camera: str | int) -> str | int:
+    """What OpenCV opens: a number, a film or a device's path as it is, an identity looked up (SK205)."""
+    if isinstance(camera, int) or "/" in camera or Path(camera).is_file():         # no identity has a slash
+        return camera
+    return find_device(camera).address
+
+
 def find_device(identity: str, devices: tuple[Device, ...] | None = None) -> Device:
     """The camera of that identity; SK205 where it is not plugged in."""
     devices = list_devices() if devices is None else devices

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from smolkit.arm.joints import to_radians
 from smolkit.cameras.camera import Camera, CameraRole, Frame, digest_of
-from smolkit.cameras.devices import find_device
+from smolkit.cameras.devices import address_of
 from smolkit.cameras.health import distinct
 from smolkit.cameras.opencv import OpenCVCamera, Settings, load_opencv
 from smolkit.cameras.passport import Passport, take_passport
@@ -100,7 +100,12 @@ class CameraDesk(AbstractContextManager):
                  bench: Bench | None = None, identities: Mapping[str, str] | None = None):
         self.lane, self.clock, self.bench, self._make = lane, clock, bench, make
         self.identities = dict(identities or {})
-        self.cameras = {role: make(clock, role, "") for role in ROLES}
+        self.cameras: dict[str, Camera] = {}
+        with ExitStack() as stack:                 # a camera that fails must not leave the other one open
+            for role in ROLES:
+                self.cameras[role] = make(clock, role, "")
+                stack.callback(self.cameras[role].close)
+            stack.pop_all()
         self.live: dict[str, Camera] = {role: Socket(camera) for role, camera in self.cameras.items()}
         for role in ROLES if lane != "real" else ():
             self.live[role].camera = make(WallClock(), role, "")
@@ -210,9 +215,8 @@ def open_desk(lane: str, cameras: Mapping[str, str | int] | None = None, *, sett
 
 def _usb(identity: str | int, role: CameraRole, clock: Clock, settings: Settings) -> OpenCVCamera:
     """By identity; a number, or a film that stands for a camera, is taken as it is."""
-    film = isinstance(identity, str) and Path(identity).is_file()
-    address = identity if film or isinstance(identity, int) else find_device(identity).address
-    return OpenCVCamera(address, role, clock, settings, loop=film)
+    film = isinstance(identity, str) and not identity.startswith("/dev/") and Path(identity).is_file()
+    return OpenCVCamera(address_of(identity), role, clock, settings, loop=film)
 
 
 # -- cameras that are not as they were ------------------------------------------------------------------------

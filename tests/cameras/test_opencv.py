@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolkit.cameras.camera import CameraRole, Frame
-from smolkit.cameras.devices import find_device, list_devices
+from smolkit.cameras.devices import address_of, find_device, list_devices
 from smolkit.cameras.health import watch
 from smolkit.cameras.opencv import OpenCVCamera, Settings, capture_moment, configure, missing_between
 from smolkit.clock import SteppedClock, WallClock
@@ -188,3 +188,12 @@ def test_a_camera_in_another_socket_is_named(tmp_path: Path) -> None:
     (by_path / "pci-0-usb-0:3-video-index0").write_bytes(b"")
     with pytest.raises(SmolkitError, match="SK205(.|\n)*0:3"):
         find_device("pci-0-usb-0:1", list_devices(by_path))
+
+
+def test_a_camera_is_named_by_number_path_film_or_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").write_bytes(b"")
+    for camera in (0, "/dev/v4l/by-path/pci-0-usb-0:1-video-index0", "film.mp4"):
+        assert address_of(camera) == camera
+    with pytest.raises(SmolkitError, match="SK205"):
+        address_of("pci-9-usb-9:9")
