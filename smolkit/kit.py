@@ -202,7 +202,7 @@ def _check_keys(path: Path, table: dict[str, Any], make: Callable[..., Kit]) -> 
         if type(value) is not kind or (kind is int and value < (0 if name == "seed" else 1)):
             raise _bad_kit_file(path, f"{name} = {value!r}, where a value {words} belongs")
     if not all(isinstance(device, (int, str)) for device in table.get("cameras", {}).values()):
-        raise _bad_kit_file(path, f"cameras = {table['cameras']!r}, where numbers or paths of devices belong")
+        raise _bad_kit_file(path, f"cameras = {table['cameras']!r}, where numbers or sockets belong")
 
 
 def _bad_kit_file(path: Path, found: str) -> SmolkitError:
