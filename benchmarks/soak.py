@@ -1,6 +1,6 @@
 """Many hours of bad luck: random faults, random users and mad policies, and what must never happen meanwhile.
 
-    python -m benchmarks.soak                        # 24 hours of stepped time, about an hour on one core
+    python -m benchmarks.soak                        # 24 hours of stepped time, 1.6 hours of one core
     python -m benchmarks.soak --hours 0.1 --seed 3
 
 One arm under supervision, on emulated servos in physics. At every goal on the wire, and after every call, the
