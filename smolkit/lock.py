@@ -49,6 +49,13 @@ def locked(path: Path) -> TextIOWrapper | None:
     return file
 
 
+def still_there(file: TextIOWrapper, path: Path) -> bool:
+    """Is the locked file the one that others find under its name, or was that removed or replaced?"""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
+
+
 def owner(path: Path) -> str:
     """The process id that the holder of a lock `signed` it with; "unknown" where there is none."""
     with suppress(OSError):

@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from smolkit.lock import locked
+from smolkit.lock import locked, still_there
 from smolkit.report import SmolkitError
 
 SOUND = re.compile(r"tcp://127\.0\.0\.1:\d{1,5} [0-9a-f]{64} \d{1,9}")
@@ -160,7 +160,7 @@ class Claim:
         if self._lock is None or self._endpoint is None:
             return
         with suppress(OSError, SmolkitError):      # no place for it now: the next time, perhaps
-            if (locks := self._locks()) and self._path.exists():
+            if (locks := still_there(self._lock, self._path.with_suffix(".lock"))) and self._path.exists():
                 return
             if not locks:
                 path = _private(next(_folders())) / self._path.name
@@ -169,11 +169,6 @@ class Claim:
                 self._lock.close()
                 self._lock, self._path = lock, path
             self._write()
-
-    def _locks(self) -> bool:
-        """Whether the file that is locked is still the one that others find."""
-        path = self._path.with_suffix(".lock")
-        return path.exists() and os.path.samestat(path.stat(), os.fstat(self._lock.fileno()))
 
     def release(self) -> None:
         """Removes the session file and frees the name; releasing twice is fine."""

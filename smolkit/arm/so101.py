@@ -217,7 +217,8 @@ class SO101:
             self.guard.reset(self.latest.pos_deg)      # back from where the arm is, not from where it was sent
             raise SmolkitError("SK139", "the goals that were sent from here",
                                f"others in servos {(np.flatnonzero(foreign) + 1).tolist()}; no goal was sent",
-                               "a second program commands this arm", "end the other one")
+                               "a second program commands this arm",
+                               "end the other one, look where the arm is, then send a goal again")
         if lost.any():
             self.lost_writes += 1
             self._sent = goals

@@ -24,7 +24,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from smolkit.data.files import write_failure
-from smolkit.lock import locked, owner, signed
+from smolkit.lock import locked, owner, signed, still_there
 from smolkit.report import SmolkitError
 
 CLAIM_NAME = ".recording.lock"                     # holds the writer's process id; LeRobot looks at no such name
@@ -36,7 +36,7 @@ class Claim(AbstractContextManager):
     def __init__(self, root: Path):
         self._root, self._path = root, root / CLAIM_NAME
         self._file = self._open()
-        while not self._is_there():                # the one before us removed it between our two steps
+        while not still_there(self._file, self._path):         # the one before us removed it between our two steps
             self._file.close()
             self._file = self._open()
         signed(self._file)
@@ -48,7 +48,7 @@ class Claim(AbstractContextManager):
         with self._file, suppress(OSError):
             if os.name == "nt":
                 self._file.close()                 # Windows removes no open file
-            if os.name == "nt" or self._is_there():  # another one's, where the whole folder was replaced
+            if os.name == "nt" or still_there(self._file, self._path):          # else the folder was replaced
                 self._path.unlink()
 
     @contextmanager
@@ -76,12 +76,6 @@ class Claim(AbstractContextManager):
                            f"this folder is being recorded by process {here}",
                            "another notebook or terminal records into it, or a cell opened it twice",
                            "end it there: recorder.close(), or Kernel > Shut Down; or record into another folder")
-
-    def _is_there(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
-        except FileNotFoundError:
-            return False
 
 
 def claim_new(root: Path) -> Claim:

@@ -280,8 +280,9 @@ class Supervisor:
     def _step(self, now_s: float) -> None:
         """One cycle of standing still, or of going home."""
         if self.state is State.HOLD:
-            parks = self.stopped_by and self.stopped_by.stop.reaction in (Reaction.PARK, Reaction.LOST)
-            if now_s - self._moments["state"] > (HOLD_S if parks else LONGEST_HOLD_S):
+            why = self.stopped_by and self.stopped_by.stop.reaction
+            soon = why is Reaction.PARK or why is Reaction.LOST and not self._asked
+            if now_s - self._moments["state"] > (HOLD_S if soon else LONGEST_HOLD_S):
                 self._begin_parking("held long enough")
             elif self._stand_deg is not None and self.arm.ready:
                 self._move(lambda: self.arm.command(self._stand_deg))
@@ -334,9 +335,8 @@ class Supervisor:
 
     def _let_go(self) -> SmolkitError | None:
         """Torque off; what did not confirm it (the error) is told again every second, or it would hold for ever."""
-        failed = None
         try:
-            self.arm.release()
+            failed = self.arm.release()
         except SmolkitError as error:
             failed = error
         self._judge_release()
@@ -352,15 +352,15 @@ class Supervisor:
         self._mark("state")
 
     def _find_again(self) -> None:
-        """A lost arm that answers again is let go, where it was told to be, or stands; its torque may have been on."""
+        """A lost arm that answers again is let go, where it was told to be; else it stands, or it is limp."""
         self._mark("state")
         if self.arm.owed:
             self._let_go()
-            return
-        with suppress(SmolkitError):
-            self.arm.read()
-            self._told.clear()
-            self._hold_here()
+        else:
+            with suppress(SmolkitError):
+                holding = self.arm.holding()
+                self._told -= {"wire gone"}        # it may be lost once more
+                self._hold_here() if holding else self._become(State.OFF, "limp")
 
     # -- judging -------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pytest
@@ -143,7 +143,6 @@ def test_a_lost_arm_that_answers_again_stands_and_goes_home(desk):
             except SmolkitError as error:
                 if desk.state is State.LOST:
                     raise error
-    desk.guarded.hold("the stop button")
     assert desk.state is State.LOST and desk.guarded.why.startswith("SK319")
     with pytest.raises(SmolkitError, match="SK319"):
         desk.guarded.park()
@@ -152,6 +151,36 @@ def test_a_lost_arm_that_answers_again_stands_and_goes_home(desk):
     assert desk.state is State.HOLD
     desk.wait(30.0)
     assert desk.state is State.OFF and desk.limp() and desk.guarded.why.startswith("SK319")
+
+
+@pytest.mark.fault(11)
+def test_a_limp_arm_that_was_lost_is_limp_when_it_answers_again():
+    desk = Desk()
+    desk.bench.bus.dead.update(IDS)
+    for _ in range(9):
+        with suppress(SmolkitError):
+            desk.guarded.read()
+        desk.wait(0.04)
+    assert desk.state is State.LOST
+    desk.bench.bus.dead.clear()
+    desk.wait(1.5)
+    assert desk.state is State.OFF and desk.guarded.why.startswith("SK319")
+
+
+@pytest.mark.fault(11)
+def test_a_lost_arm_that_a_person_stopped_stands_a_minute_when_it_answers_again(desk):
+    desk.bench.bus.dead.update(IDS)
+    for _ in range(9):
+        with suppress(SmolkitError):
+            desk.run(0.04)
+        desk.wait(0.04)
+    desk.guarded.hold("a hand is in it")
+    assert desk.state is State.LOST and desk.guarded.why.startswith("SK319"), "and why it was lost is not forgotten"
+    desk.bench.bus.dead.clear()
+    desk.wait(50.0)
+    assert desk.state is State.HOLD
+    desk.wait(40.0)
+    assert desk.limp()
 
 
 @pytest.mark.fault(9)
