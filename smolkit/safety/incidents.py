@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KEPT = 5000                        # entries in memory; the file keeps all
-PATIENCE_S = 0.05                  # for the file; a disk needs a thousandth
+PATIENCE_S = 0.05                  # for the file: many times what a disk needs
 
 
 @dataclass(frozen=True)

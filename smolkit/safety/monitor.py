@@ -50,7 +50,7 @@ class Limits:
     action_gap_s: float = 0.5      # between goals of a policy
     far_deg: float = 25.0          # no path that began here leads within 3 deg of zero at once
     small_goals: int = 30          # a second of them
-    unheard: int = 15              # goals in a row, half a second; where every second one is lost, once an hour
+    unheard: int = 15              # goals in a row, half a second; where every second one is lost, about twice an hour
     heartbeat_s: float = 0.5
     answer_gap_s: float = 0.1
     unanswered: int = 3            # cycles, where they fail faster than that
