@@ -19,11 +19,16 @@ Sources: Llama (blocks, rotary positions), pi0 (the block mask), SmolVLA (causal
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 ROPE_BASE = 10_000.0       # SmolVLA's, whatever base the language backbone was trained with
+
+
+Watch = Callable[[int, Tensor, Tensor, Tensor], None]     # sees each layer's (number, query, key, mask)
 
 
 def block_mask(pad: Tensor, block: Tensor) -> Tensor:
@@ -47,13 +52,21 @@ def positions(pad: Tensor) -> Tensor:
     return pad.long().cumsum(dim=1) - 1
 
 
-def rope(x: Tensor, position: Tensor) -> Tensor:
-    """Turns each pair (x1, x2) of x (B, S, h, d) by an angle that grows with the token's position (B, S)."""
-    half = x.shape[-1] // 2
-    fraction = torch.arange(half, device=x.device, dtype=torch.float32) / half
+Rotation = tuple[Tensor, Tensor]          # cosines and sines (B, S, 1, d/2) of the tokens' angles
+
+
+def rotation(position: Tensor, head_dim: int) -> Rotation:
+    """By how much a token at each position (B, S) is turned: the same in every layer, so computed once."""
+    half = head_dim // 2
+    fraction = torch.arange(half, device=position.device, dtype=torch.float32) / half
     rate = ROPE_BASE ** -fraction    # (d/2,) rad per token
     angle_rad = position[:, :, None, None].float() * rate                                     # (B, S, 1, d/2)
-    cos, sin = angle_rad.cos(), angle_rad.sin()
+    return angle_rad.cos(), angle_rad.sin()
+
+
+def rope(x: Tensor, turn: Rotation) -> Tensor:
+    """Turns each pair (x1, x2) of x (B, S, h, d) by an angle that grows with the token's position."""
+    cos, sin = turn
     x1, x2 = x.float().chunk(2, dim=-1)
     return torch.cat([x1 * cos - x2 * sin, x2 * cos + x1 * sin], dim=-1).to(x.dtype)          # (B, S, h, d)
 
@@ -127,14 +140,14 @@ class Block(nn.Module):
     def normed(self, x: Tensor) -> Tensor:
         return self.input_layernorm(x).to(self.self_attn.q_proj.weight.dtype)        # (B, S, width)
 
-    def query(self, normed: Tensor, position: Tensor) -> Tensor:
+    def query(self, normed: Tensor, turn: Rotation) -> Tensor:
         query = self.self_attn.q_proj(normed).unflatten(-1, (-1, self.head_dim))     # (B, S, h, d)
-        return rope(query, position)
+        return rope(query, turn)
 
-    def key_value(self, normed: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    def key_value(self, normed: Tensor, turn: Rotation) -> tuple[Tensor, Tensor]:
         key = self.self_attn.k_proj(normed).unflatten(-1, (-1, self.head_dim))       # (B, S, g, d)
         value = self.self_attn.v_proj(normed).unflatten(-1, (-1, self.head_dim))     # (B, S, g, d)
-        return rope(key, position), value
+        return rope(key, turn), value
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Adds the answer to the stream, then the token's own thinking. (B, S, h * d) -> (B, S, width)."""

@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
-from smolkit.smolvla.attention import Block, RMSNorm, attend, block_mask, positions, readable
+from smolkit.smolvla.attention import (
+    Block,
+    RMSNorm,
+    Rotation,
+    Watch,
+    attend,
+    block_mask,
+    positions,
+    readable,
+    rotation,
+)
 from smolkit.smolvla.backbone import TextConfig
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.flow import time_embedding
@@ -42,8 +52,8 @@ class Context:
     values: tuple[Tensor, ...]
     self_mask: Tensor              # (B, T, P + T)
     cross_mask: Tensor             # (B, T, P)
-    running: Tensor                # (B, T) positions that continue the prefix's
-    restarted: Tensor              # (B, T) positions from 0
+    running: Rotation              # of positions that continue the prefix's
+    restarted: Rotation            # of positions from 0
 
 
 def vlm_depth(config: SmolVLAConfig, available: int) -> int:
@@ -104,8 +114,9 @@ class ActionExpert(nn.Module):
         pad, block = torch.cat([memory.pad, ones], 1), torch.cat([memory.block, ones], 1)
         prefix = memory.pad.shape[1]
         mask = readable(block_mask(pad, block)[:, prefix:])                          # (B, T, P + T)
+        turns = (rotation(place, self.layers[0].head_dim) for place in (positions(pad)[:, prefix:], positions(ones)))
         return Context(tuple(key for key, _ in pairs), tuple(value for _, value in pairs),
-                       mask, readable(mask[:, :, :prefix]), positions(pad)[:, prefix:], positions(ones))
+                       mask, readable(mask[:, :, :prefix]), *turns)
 
     def _translate(self, layer: Block, planned: PlannedLayer, memory: Memory) -> tuple[Tensor, Tensor]:
         key, value = memory.keys[planned.vlm_layer], memory.values[planned.vlm_layer]
@@ -122,24 +133,24 @@ class ActionExpert(nn.Module):
         both = torch.cat([action, when[:, None].expand_as(action)], dim=2)           # (B, T, 2E)
         return self.action_time_out(F.silu(self.action_time_in(both)))
 
-    def forward(self, x_t: Tensor, time: Tensor, context: Context) -> Tensor:
+    def forward(self, x_t: Tensor, time: Tensor, context: Context, watch: Watch | None = None) -> Tensor:
         """The velocity at (x_t, t): (B, T, A), float32."""
         x = self.embed(x_t, time)                                                    # (B, T, E)
-        notes = zip(self.layers, self.plan, context.keys, context.values, strict=True)
-        for layer, planned, key, value in notes:
-            look = self._look_cross if planned.kind == "cross" else self._look_self
-            x = layer.finish(x, look(layer, layer.normed(x), key, value, context))
+        for index, layer in enumerate(self.layers):
+            query, key, value, mask = self._look(index, layer.normed(x), context)
+            if watch is not None:
+                watch(index, query, key, mask)
+            x = layer.finish(x, attend(query, key, value, mask))
         return self.action_out(self.norm(x).to(self.action_out.weight.dtype)).float()
 
-    def _look_self(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor,
-                   context: Context) -> Tensor:
+    def _look(self, index: int, normed: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query, keys, values and mask of a layer: the notes alone, or the notes and the earlier actions."""
+        layer, key, value = self.layers[index], context.keys[index], context.values[index]
+        if self.plan[index].kind == "cross":
+            return layer.query(normed, context.restarted), key, value, context.cross_mask
         own_key, own_value = layer.key_value(normed, context.running)                # (B, T, g, d)
         keys, values = torch.cat([key, own_key], dim=1), torch.cat([value, own_value], dim=1)
-        return attend(layer.query(normed, context.running), keys, values, context.self_mask)
-
-    def _look_cross(self, layer: Block, normed: Tensor, key: Tensor, value: Tensor,
-                    context: Context) -> Tensor:
-        return attend(layer.query(normed, context.restarted), key, value, context.cross_mask)
+        return layer.query(normed, context.running), keys, values, context.self_mask
 
 
 def _expert_block(width: int, text: TextConfig, kind: str) -> Block:

@@ -53,6 +53,8 @@ class KeypointStem(nn.Module):
 class KeypointTower(nn.Module):
     """A stem for every camera."""
 
+    shared = False                 # each camera has its own
+
     def __init__(self, config: VisionConfig, width_out: int, cameras: int):
         super().__init__()
         # The policy will multiply by sqrt(width), which suits embeddings of length one: take it back.

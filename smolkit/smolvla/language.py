@@ -4,10 +4,10 @@ The notes are each layer's keys and values: the action expert reads nothing else
 the last layer's output, only for its keys and values.
 
     >>> import torch
+    >>> from smolkit.smolvla.prefix import stretch
     >>> sizes = TextConfig(width=48, ffn=96, heads=3, kv_heads=1, head_dim=16, vocabulary=320)
     >>> model = LanguageModel(sizes, layers=2)
-    >>> pad = torch.ones(1, 5, dtype=torch.bool)
-    >>> notes = model(torch.zeros(1, 5, 48), pad, torch.zeros_like(pad))
+    >>> notes = model(stretch(torch.zeros(1, 5, 48), torch.ones(1, 5, dtype=torch.bool)))
     >>> len(notes.keys), notes.keys[0].shape
     (2, torch.Size([1, 5, 1, 16]))
 """
@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from smolkit.smolvla.attention import Block, RMSNorm, attend, block_mask, positions, readable
+from smolkit.smolvla.attention import Block, RMSNorm, Watch, attend, block_mask, positions, readable, rotation
 from smolkit.smolvla.backbone import TextConfig
+from smolkit.smolvla.prefix import Prefix
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,32 @@ class LanguageModel(nn.Module):
         """Token ids (B, S) -> vectors (B, S, H), times sqrt(H) as the policy was trained."""
         return self.embed(tokens) * math.sqrt(self.embed.embedding_dim)
 
-    def forward(self, prefix: Tensor, pad: Tensor, block: Tensor) -> Memory:
-        """Reads the prefix (B, P, H) once. Nothing in it sees an action, so its notes never change."""
-        mask, place = readable(block_mask(pad, block)), positions(pad)
-        keys, values, x = [], [], prefix
-        for layer in self.layers:
+    def forward(self, prefix: Prefix, memory: Memory | None = None, watch: Watch | None = None) -> Memory:
+        """Reads a prefix once: nothing in it sees an action, so the notes never change.
+
+        With `memory` the prefix is read on top of older notes. Exact as long as nothing older may see what is
+        new: so it is with the state, which pictures and words never see. Those can be read once, without
+        gradient, and then only the state's row again.
+        """
+        known = 0 if memory is None else memory.pad.shape[1]
+        pad = prefix.pad if memory is None else torch.cat([memory.pad, prefix.pad], 1)           # (B, P)
+        block = prefix.block if memory is None else torch.cat([memory.block, prefix.block], 1)
+        mask = readable(block_mask(pad, block)[:, known:])                                       # (B, n, P)
+        turn = rotation(positions(pad)[:, known:], self.layers[0].head_dim)
+        keys, values, x = [], [], prefix.tokens
+        for index, layer in enumerate(self.layers):
             normed = layer.normed(x)
-            key, value = layer.key_value(normed, place)          # (B, P, g, d)
+            key, value = layer.key_value(normed, turn)                                           # (B, n, g, d)
+            if memory is not None:
+                key, value = torch.cat([memory.keys[index], key], 1), torch.cat([memory.values[index], value], 1)
             keys.append(key)
             values.append(value)
-            if layer is not self.layers[-1]:                     # the last layer is only asked for its notes
-                x = layer.finish(x, attend(layer.query(normed, place), key, value, mask))
+            if layer is self.layers[-1]:                         # the last layer is only asked for its notes
+                break
+            query = layer.query(normed, turn)
+            if watch is not None:
+                watch(index, query, key, mask)
+            x = layer.finish(x, attend(query, key, value, mask))
         return Memory(tuple(keys), tuple(values), pad, block)
 
 

@@ -21,35 +21,24 @@ Source: SmolVLA (arXiv 2506.01844) and LeRobot's implementation of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
 from smolkit.smolvla import aloha
 from smolkit.smolvla.backbone import Backbone, check_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
-from smolkit.smolvla.expert import ActionExpert, Context, vlm_depth
+from smolkit.smolvla.expert import ActionExpert, vlm_depth
 from smolkit.smolvla.flow import euler, interpolate, reduce_loss, sample_time
 from smolkit.smolvla.freezing import freeze
 from smolkit.smolvla.images import prepare_image
 from smolkit.smolvla.language import LanguageModel, Memory, lookup
-from smolkit.smolvla.rtc import RealTimeChunking, guide
+from smolkit.smolvla.prefix import Picture, Prefix, Seen, joined, picture_mask, stretch, widen
+from smolkit.smolvla.rtc import RealTimeChunking, guided
 from smolkit.smolvla.vision import build_vision
 
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """Everything the policy was told, as one row of P tokens."""
-
-    tokens: Tensor                 # (B, P, H)
-    pad: Tensor                    # (B, P) True = real
-    block: Tensor                  # (B, P) True = a new stage begins (only the state)
-    image_tokens: tuple[Tensor, ...]     # per picture (B, n, H), before the factor sqrt(H)
 
 
 class SmolVLA(nn.Module):
@@ -69,82 +58,112 @@ class SmolVLA(nn.Module):
 
     # --- the prefix: what is seen, what is asked, how the arm stands ----------------------------------
 
-    def images(self, batch: Batch) -> list[tuple[int, Tensor, Tensor]]:
-        """(camera index, picture (B, 3, H, W) in [-1, 1], mask (B,)) for each picture, absent ones last."""
+    def pictures(self, batch: Batch) -> list[Picture]:
+        """Every camera's pictures, ready for the eyes; absent ones come last, black and masked."""
         names = self.config.cameras
         present = [name for name in names if name in batch]
         if not present:
             raise SmolkitError("SK505", f"at least one of {', '.join(names)}", ", ".join(sorted(batch)),
                                "the cameras have other names than at training time", "give a rename map")
-        seen = [(names.index(name), self._prepare(batch[name]), _image_mask(batch, name)) for name in present]
+        size = self.config.resize_imgs_with_padding
+        seen = [Picture(names.index(name), prepare_image(batch[name], size), picture_mask(batch, name))
+                for name in present]
         absent = min(len(names) - len(present), self.config.empty_cameras)
-        black, mask = torch.full_like(seen[-1][1], -1.0), torch.zeros_like(seen[-1][2])
-        return seen + [(0, black, mask)] * absent
+        black, nobody = torch.full_like(seen[-1].image, -1.0), torch.zeros_like(seen[-1].mask)
+        return seen + [Picture(0, black, nobody)] * absent
 
-    def _prepare(self, image: Tensor) -> Tensor:
-        return prepare_image(image, self.config.resize_imgs_with_padding)
+    def look(self, batch: Batch, trim: bool = True) -> list[Seen]:
+        """What the eyes make of every picture; with `trim`, no tokens of one that no sample has."""
+        pictures = self.pictures(batch)
+        known = [not trim or bool(picture.mask.any()) for picture in pictures]
+        tokens = iter(self._see([picture for picture, real in zip(pictures, known, strict=True) if real]))
+        nothing = self.language.embed.weight.new_zeros(len(pictures[0].mask), 0, self.backbone.text.width)
+        return [Seen(next(tokens) if real else nothing, picture.mask)
+                for picture, real in zip(pictures, known, strict=True)]
 
-    def encode(self, batch: Batch) -> Prefix:
-        """Pictures, words and state as one row of tokens, in this order."""
-        pictures = [(self.vision(image, camera), mask) for camera, image, mask in self.images(batch)]
-        parts = [part for tokens, mask in pictures for part in self._picture_parts(tokens, mask)]
+    def _see(self, pictures: list[Picture]) -> list[Tensor]:
+        """Each picture's tokens (B, n, H). A GPU looks at all cameras at once; on a CPU that gains nothing."""
+        if not pictures or not pictures[0].image.is_cuda or not self.vision.shared:
+            return [self.vision(picture.image, picture.camera) for picture in pictures]
+        return list(self.vision(torch.cat([picture.image for picture in pictures])).chunk(len(pictures)))
+
+    def encode(self, batch: Batch, trim: bool = True) -> Prefix:
+        """Pictures, words and state as one row of tokens, in this order.
+
+        `trim` leaves out what is padding in every sample: nobody sees it, so no action changes.
+        """
+        scene = self.scene(batch, self.look(batch, trim))
+        if trim:
+            return joined([scene.trimmed(), self.state(batch)])
+        return joined([scene, self.state(batch)]).lengthened(self.config.prefix_length)
+
+    def scene(self, batch: Batch, seen: list[Seen]) -> Prefix:
+        """What is seen and what is asked: all that depends on neither the arm's state nor its actions."""
+        parts = [part for one in seen for part in self._picture_parts(one.tokens, one.mask)]
         words = self.language.words(batch["observation.language.tokens"])                        # (B, L, H)
-        parts.append((words, batch["observation.language.attention_mask"].bool()))
-        state = self._state_token(batch["observation.state"])                                    # (B, 1, H)
-        parts.append((state, torch.ones_like(parts[0][1][:, :1])))
-        tokens, pad = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
-        block = torch.zeros_like(pad)
-        block[:, -1] = True                                        # the state begins a new stage
-        return self._lengthen(Prefix(tokens, pad, block, tuple(tokens for tokens, _ in pictures)))
+        return joined([*parts, stretch(words, batch["observation.language.attention_mask"].bool())])
 
-    def _picture_parts(self, tokens: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _picture_parts(self, tokens: Tensor, mask: Tensor) -> list[Prefix]:
         """One picture's tokens and their mask, between special tokens if the configuration says so."""
         scaled = tokens * torch.tensor(math.sqrt(tokens.shape[-1]), dtype=tokens.dtype)          # (B, 64, H)
-        picture = (scaled, mask[:, None].expand(-1, tokens.shape[1]))
+        picture = stretch(scaled, mask)
         if not self.config.add_image_special_tokens:
             return [picture]
         fake, whole = self.backbone.fake_image_id, self.backbone.global_image_id
         return [self._special([fake, whole], mask), picture, self._special([fake], mask)]
 
-    def _special(self, ids: list[int], mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _special(self, ids: list[int], mask: Tensor) -> Prefix:
         """Special tokens are neither scaled nor masked, even around a masked picture."""
-        visible = torch.ones_like(mask)[:, None].expand(-1, len(ids))
-        return lookup(self.language.embed, ids, len(mask)), visible
+        return stretch(lookup(self.language.embed, ids, len(mask)), torch.ones_like(mask))
 
-    def _state_token(self, state: Tensor) -> Tensor:
+    def state(self, batch: Batch) -> Prefix:
+        """How the arm stands, as one token that begins a new stage: it sees the scene, the scene never sees it."""
+        state = batch["observation.state"]
         newest = state[:, -1] if state.ndim == 3 else state                                      # (B, s)
         newest = aloha.state_in(newest) if self.config.adapt_to_pi_aloha else newest
-        wide = _widen(newest, self.config.max_state_dim).to(self.state_proj.weight.dtype)        # (B, 32)
-        return self.state_proj(wide)[:, None]
-
-    def _lengthen(self, prefix: Prefix) -> Prefix:
-        """Padding tokens at the end, up to `prefix_length`, where the configuration asks for them."""
-        missing = max(0, self.config.prefix_length - prefix.pad.shape[1])
-        return Prefix(F.pad(prefix.tokens, (0, 0, 0, missing)), F.pad(prefix.pad, (0, missing)),
-                      F.pad(prefix.block, (0, missing)), prefix.image_tokens)
+        wide = widen(newest, self.config.max_state_dim).to(self.state_proj.weight.dtype)         # (B, 32)
+        token = self.state_proj(wide)[:, None]                                                   # (B, 1, H)
+        return stretch(token, token.new_ones(len(token), dtype=torch.bool), begins_stage=True)
 
     def remember(self, prefix: Prefix) -> Memory:
         """The language model reads the prefix once."""
-        return self.language(prefix.tokens, prefix.pad, prefix.block)
+        return self.language(prefix)
 
     # --- training: learn the direction from actions to noise ------------------------------------------
 
     def forward(self, batch: Batch, noise: Tensor | None = None, time: Tensor | None = None, draws: int = 1,
-                generation: str = "main", generator: torch.Generator | None = None) -> dict[str, Tensor]:
+                generation: str = "main", generator: torch.Generator | None = None,
+                seen: list[Seen] | None = None, scene: Memory | None = None) -> dict[str, Tensor]:
         """The loss of one batch, as tensors (reading a number from a GPU would make it wait).
 
-        `draws` moments and noises are drawn for each sample on the same prefix, which is the dear part.
+        `draws` moments and noises are drawn for each sample on the same prefix, which is the dear part. `seen`
+        and `scene` are what `look` and `read_scene` answered before, where the parts that answer are frozen.
         Returns `loss` (), `loss_per_element` (draws * B, T, A) and `image_tokens` (B, of all pictures, H).
         """
-        prefix = self.encode(batch)
-        memory = self.remember(prefix).repeat(draws)
+        seen = self.look(batch) if seen is None and scene is None else seen or []
+        memory = self._notes(batch, seen, scene).repeat(draws)
         targets = aloha.actions_in(batch["action"]) if self.config.adapt_to_pi_aloha else batch["action"]
-        actions = _widen(targets, self.config.max_action_dim).repeat(draws, 1, 1)                # (B, T, A)
+        actions = widen(targets, self.config.max_action_dim).repeat(draws, 1, 1)                 # (B, T, A)
         is_pad = batch["action_is_pad"].repeat(draws, 1) if "action_is_pad" in batch else None   # (B, T)
         per_element = self.flow_loss(memory, actions, noise, time, generator)
         loss = reduce_loss(per_element, is_pad, self.config.action_dim, generation)
-        return {"loss": loss, "loss_per_element": per_element,
-                "image_tokens": torch.cat(prefix.image_tokens, 1)}
+        return {"loss": loss, "loss_per_element": per_element, "image_tokens": [one.tokens for one in seen]}
+
+    def _notes(self, batch: Batch, seen: list[Seen], scene: Memory | None) -> Memory:
+        """The notes to learn from. Of a frozen language model only the state's row runs with gradient."""
+        if scene is None and self.reads_with_gradient:
+            return self.language(joined([self.scene(batch, seen).trimmed(), self.state(batch)]))
+        return self.language(self.state(batch), self.read_scene(batch, seen) if scene is None else scene)
+
+    @torch.no_grad()
+    def read_scene(self, batch: Batch, seen: list[Seen]) -> Memory:
+        """The notes on pictures and words: while eyes and language are frozen, the same in every epoch."""
+        return self.language(self.scene(batch, seen).trimmed())
+
+    @property
+    def reads_with_gradient(self) -> bool:
+        """Does any weight learn that pictures and words run through?"""
+        return any(p.requires_grad for part in (self.vision, self.language) for p in part.parameters())
 
     def flow_loss(self, memory: Memory, actions: Tensor, noise: Tensor | None = None,
                   time: Tensor | None = None,
@@ -175,24 +194,9 @@ class SmolVLA(nn.Module):
         context = self.expert.read(memory, noise.shape[1])
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            return guide(self._velocity(x, t, context), x, t, rtc)
+            return self.expert(x, torch.full((len(x),), t, device=x.device), context)
 
-        return euler(noise, num_steps or self.config.num_steps, velocity)
-
-    def _velocity(self, x: Tensor, t: float, context: Context) -> Tensor:
-        return self.expert(x, torch.full((len(x),), t, device=x.device), context)
-
-
-def _image_mask(batch: Batch, name: str) -> Tensor:
-    """(B,) which samples truly have this picture; all of them, unless the batch says otherwise."""
-    given = batch.get(f"{name}_padding_mask")
-    everyone = torch.ones(len(batch[name]), dtype=torch.bool, device=batch[name].device)
-    return everyone if given is None else given.bool()
-
-
-def _widen(x: Tensor, width: int) -> Tensor:
-    """Zeros on the right, up to the width that every robot shares."""
-    return F.pad(x, (0, width - x.shape[-1]))
+        return euler(noise, num_steps or self.config.num_steps, guided(velocity, rtc) if rtc else velocity)
 
 
 def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:

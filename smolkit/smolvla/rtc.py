@@ -12,6 +12,7 @@ LeRobot's form: the correction is not carried back through the network (its Jaco
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
+
+
+Velocity = Callable[[Tensor, float], Tensor]           # (x (B, T, A), t) -> (B, T, A)
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,24 @@ def chunk_weights(schedule: str, chunk: int, delay: int, horizon: int) -> Tensor
     return F.pad(weights, (0, chunk - len(weights)))
 
 
-def guide(velocity: Tensor, x: Tensor, t: float, rtc: RealTimeChunking | None) -> Tensor:
-    """The velocity (B, T, A) at (x, t), bent towards the old chunk; unchanged without one."""
-    if rtc is None:
-        return velocity
+def guided(velocity: Velocity, rtc: RealTimeChunking) -> Velocity:
+    """The same velocity, bent towards the old chunk. velocity(x, t) takes and gives (B, T, A)."""
+    def bent(x: Tensor, t: float) -> Tensor:
+        straight = velocity(x, t)
+        error = (_target(rtc, x) - (x - t * straight)) * _trust(rtc, x)      # x - t v: our guess of the actions
+        return straight - guidance_weight(t, rtc.max_guidance_weight) * error
+    return bent
+
+
+def _target(rtc: RealTimeChunking, x: Tensor) -> Tensor:
+    """The old chunk, with zeros where it does not reach: (B, T, A)."""
     old = rtc.previous if rtc.previous.ndim == 3 else rtc.previous[None]                     # (B, T', a)
-    weights = chunk_weights(rtc.schedule, x.shape[1], rtc.inference_delay,
-                            min(rtc.execution_horizon, old.shape[1]))
-    target = F.pad(old, (0, x.shape[2] - old.shape[2], 0, x.shape[1] - old.shape[1]))        # (B, T, A)
-    clean = x - t * velocity  # our guess of the actions
-    error = (target - clean) * weights.to(x.device)[None, :, None]
-    return velocity - guidance_weight(t, rtc.max_guidance_weight) * error
+    return F.pad(old, (0, x.shape[2] - old.shape[2], 0, x.shape[1] - old.shape[1]))
+
+
+def _trust(rtc: RealTimeChunking, x: Tensor) -> Tensor:
+    horizon = min(rtc.execution_horizon, rtc.previous.shape[-2])
+    return chunk_weights(rtc.schedule, x.shape[1], rtc.inference_delay, horizon).to(x.device)[None, :, None]
 
 
 def guidance_weight(t: float, largest: float) -> float:

@@ -80,6 +80,8 @@ def pixel_shuffle(patches: Tensor, factor: int) -> Tensor:
 class SiglipTower(nn.Module):
     """Patches -> layers -> norm -> pixel shuffle -> one matrix into the language model's width."""
 
+    shared = True                  # by all cameras
+
     def __init__(self, config: VisionConfig, width_out: int):
         super().__init__()
         self.shuffle = config.shuffle

@@ -112,7 +112,8 @@ class SmolVLALearner:
         out = self.policy.model(self.batch(indices, rng), draws=self.config.draws, generator=rng)
         if self._truth is None:
             return {"loss": out["loss"]}
-        tokens = out["image_tokens"] * math.sqrt(out["image_tokens"].shape[-1])           # (B, n, H)
+        seen = torch.cat(out["image_tokens"], dim=1)                                      # (B, n, H)
+        tokens = seen * math.sqrt(seen.shape[-1])
         auxiliary = (self.module["probe"](tokens.flatten(1)) - self._truth[indices]).square().mean()
         return {"loss": out["loss"] + self.config.auxiliary_weight * auxiliary,
                 "flow": out["loss"].detach(), "positions": auxiliary.detach()}

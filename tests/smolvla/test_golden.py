@@ -57,12 +57,12 @@ def test_every_weight_is_found_and_used(policy):
 
 def pictures_and_prefix(golden, policy):
     batch = golden.batch(policy)
-    for index, (_, image, mask) in enumerate(policy.model.images(batch)):
-        golden.agree(f"images.{index}", image)
-        golden.agree(f"image_masks.{index}", mask)
-    prefix = policy.model.encode(batch)
-    for index, tokens in enumerate(prefix.image_tokens):
-        golden.agree(f"image_tokens.{index}", tokens)
+    for index, picture in enumerate(policy.model.pictures(batch)):
+        golden.agree(f"images.{index}", picture.image)
+        golden.agree(f"image_masks.{index}", picture.mask)
+    for index, seen in enumerate(policy.model.look(batch, trim=False)):
+        golden.agree(f"image_tokens.{index}", seen.tokens)
+    prefix = policy.model.encode(batch, trim=False)
     golden.agree("prefix.embs", prefix.tokens, rows=prefix.pad)
     golden.agree("prefix.pad_masks", prefix.pad)
     golden.agree("prefix.att_masks", prefix.block)
@@ -71,7 +71,7 @@ def pictures_and_prefix(golden, policy):
 
 
 def keys_and_values_of_every_layer(golden, policy):
-    memory = policy.model.remember(policy.model.encode(golden.batch(policy)))
+    memory = policy.model.remember(policy.model.encode(golden.batch(policy), trim=False))
     for layer, (keys, values) in enumerate(zip(memory.keys, memory.values, strict=True)):
         golden.agree(f"kv.{layer}.keys", keys, rows=memory.pad)
         golden.agree(f"kv.{layer}.values", values, rows=memory.pad)
@@ -86,7 +86,7 @@ def the_suffix_and_the_whole_mask(golden, policy):
     x_t, _ = interpolate(wide, given["noise"], given["time"])
     golden.agree("suffix.x_t", x_t)
     golden.agree("suffix.embs", model.expert.embed(x_t, given["time"]))
-    prefix = model.encode(batch)
+    prefix = model.encode(batch, trim=False)
     ones = torch.ones(wide.shape[:2], dtype=torch.bool)
     mask = block_mask(torch.cat([prefix.pad, ones], 1), torch.cat([prefix.block, ones], 1))
     golden.agree("train.att_2d_masks", mask)

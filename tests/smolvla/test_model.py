@@ -73,7 +73,7 @@ def test_shorter_padding_is_the_same_computation():
     short = {name: value[:, :5] if "language" in name else value for name, value in batch.items()}
     torch.testing.assert_close(sample(model, short), sample(model, batch), atol=1e-5, rtol=0)
     longer = variant(prefix_length=40)
-    assert longer.encode(batch).pad.shape[1] == 40
+    assert longer.encode(batch, trim=False).pad.shape[1] == 40
     torch.testing.assert_close(sample(longer, batch), sample(model, batch), atol=1e-5, rtol=0)
 
 
@@ -82,20 +82,57 @@ def test_an_absent_camera_becomes_black_and_masked_and_comes_last():
     state = {"observation.state": Feature("STATE", (6,))}
     model = variant(empty_cameras=1, input_features={**state, **pictures})
     batch = tiny_batch()
-    images = model.images(batch)
-    assert len(images) == 3 and (images[2][1] == -1).all() and not images[2][2].any()
+    pictures = model.pictures(batch)
+    assert len(pictures) == 3 and (pictures[2].image == -1).all() and not pictures[2].mask.any()
     torch.testing.assert_close(sample(model, batch), sample(tiny_model(), batch), atol=1e-5, rtol=0)
     nothing = {name: value for name, value in batch.items() if "images" not in name}
     with pytest.raises(SmolkitError, match="SK505"):
-        model.images(nothing)
+        model.pictures(nothing)
 
 
 def test_special_tokens_stay_visible_around_a_masked_picture():
     model, batch = variant(add_image_special_tokens=True), tiny_batch()
     batch["observation.images.wrist_padding_mask"] = torch.zeros(2, dtype=torch.bool)
-    pad = model.encode(batch).pad
+    pad = model.encode(batch, trim=False).pad
     assert pad.shape[1] == 2 * (2 + 4 + 1) + 16 + 1
     assert pad[0, :14].tolist() == [True] * 7 + [True] * 2 + [False] * 4 + [True]
+    assert model.encode(batch).pad.shape[1] == 7 + 3 + 5 + 1           # trimmed: the special ones stay, too
+    whole = model.denoise(model.remember(model.encode(batch, trim=False)), noise := torch.randn(2, 10, 32))
+    torch.testing.assert_close(model.denoise(model.remember(model.encode(batch)), noise), whole, atol=1e-5, rtol=0)
+
+
+def test_a_picture_that_nobody_has_is_never_looked_at():
+    model, batch = tiny_model(), tiny_batch()
+    batch["observation.images.wrist_padding_mask"] = torch.zeros(2, dtype=torch.bool)
+    assert [seen.tokens.shape[1] for seen in model.look(batch)] == [4, 0]
+    batch["observation.images.wrist_padding_mask"][1] = True           # one sample has it: all are looked at
+    assert [seen.tokens.shape[1] for seen in model.look(batch)] == [4, 4]
+
+
+def test_the_scene_read_first_and_the_state_on_top_are_the_same_notes():
+    model, batch = tiny_model(), tiny_batch()
+    once = model.remember(model.encode(batch))
+    apart = model.language(model.state(batch), model.read_scene(batch, model.look(batch)))
+    assert torch.equal(once.pad, apart.pad) and torch.equal(once.block, apart.block)
+    for a, b in zip(once.keys + once.values, apart.keys + apart.values, strict=True):
+        torch.testing.assert_close(a[once.pad], b[once.pad], atol=1e-6, rtol=1e-5)
+
+
+def test_gradients_do_not_depend_on_how_the_scene_was_read():
+    model, batch = tiny_model(), tiny_batch()
+    noise, time = torch.randn(2, 10, 32), torch.tensor([0.2, 0.9])
+    wanted = {}
+    model.language.embed.weight.requires_grad_(True)                   # then all is read with gradient
+    for learns in (True, False):
+        model.language.embed.weight.requires_grad_(learns)
+        assert model.reads_with_gradient is learns
+        model.zero_grad()
+        model(batch, noise=noise, time=time)["loss"].backward()
+        grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        wanted = wanted or grads
+    assert "state_proj.weight" in grads and set(wanted) - set(grads) == {"language.embed.weight"}
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, wanted[name], atol=1e-6, rtol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("changes", [
