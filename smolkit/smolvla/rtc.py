@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
 
-
 Velocity = Callable[[Tensor, float], Tensor]           # (x (B, T, A), t) -> (B, T, A)
 
 
