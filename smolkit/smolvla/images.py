@@ -20,10 +20,15 @@ def resize_with_padding(image: Tensor, width_px: int, height_px: int) -> Tensor:
     height, width = image.shape[-2:]
     if (height, width) == (height_px, width_px):
         return image
-    ratio = max(width / width_px, height / height_px)
-    size = (int(height / ratio), int(width / ratio))
+    size = fitted(height, width, width_px, height_px)
     small = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
     return F.pad(small, (width_px - size[1], 0, height_px - size[0], 0))
+
+
+def fitted(height: int, width: int, width_px: int, height_px: int) -> tuple[int, int]:
+    """The largest (height, width) of the same aspect ratio that fits."""
+    ratio = max(width / width_px, height / height_px)
+    return int(height / ratio), int(width / ratio)
 
 
 def prepare_image(image: Tensor, target_px: tuple[int, int] | None) -> Tensor:
