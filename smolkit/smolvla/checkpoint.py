@@ -10,8 +10,9 @@
     True
 
 In the folder: `config.json`, `model.safetensors`, `policy_preprocessor.json`, `policy_postprocessor.json`
-with their statistics, and `vlm/` with the backbone's sizes and the tokenizer. Old checkpoints (before
-autumn 2025) carry their statistics among the weights; they are found there. A weight that is missing is an
+with their statistics, and `vlm/` with the backbone's sizes and the tokenizer; of a policy with adapters
+(`smolkit.smolvla.lora`) `adapter_config.json` and `adapter_model.safetensors` in the weights' place. Old checkpoints
+(before autumn 2025) carry their statistics among the weights; they are found there. A weight that is missing is an
 error: a random one would move the arm.
 """
 
@@ -20,114 +21,140 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from smolkit.report import Check, Report, SmolkitError
-from smolkit.smolvla import processor_files
+from smolkit.report import SmolkitError
+from smolkit.smolvla import adapter_files, hub, processor_files
 from smolkit.smolvla.backbone import BACKBONES, Backbone, backbone_to_dict, read_backbone, with_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
+from smolkit.smolvla.lora import adapters, trained_whole
 from smolkit.smolvla.model import SmolVLA
-from smolkit.smolvla.names import ours, split_statistics, theirs
+from smolkit.smolvla.names import theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.processors import Stats
+from smolkit.smolvla.weights import HEAD, LoadedWeights, WeightsFile, fill
+
+WEIGHTS = "model.safetensors"
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
-    """What a weights file held for the network, in our names."""
+def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, tokenizer: Path | None = None,
+                    dtype: torch.dtype | None = torch.float32, device: str = "cpu", fps: int = 10, seed: int = 0,
+                    stats: Stats | None = None, base: str | Path | None = None,
+                    revision: str | None = None) -> SmolVLAPolicy:
+    """A policy from a folder, or by its name on the Hub, ready to predict; `policy.weights` tells what was found.
 
-    loaded: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-
-    def report(self) -> Report:
-        """Green when every weight was found and every tensor of the file used."""
-        wanted = len(self.loaded) + len(self.missing)
-        cause = "the file belongs to a policy of another size, or was saved before it was complete"
-        return Report("weights", (
-            Check("SK511", "weights found", not self.missing, f"{wanted} tensors",
-                  f"{len(self.loaded)} tensors{_some(self.missing, ', without ')}", cause,
-                  "use the config.json that was saved with these weights"),
-            Check("SK512", "tensors used", not self.unexpected, "no tensor left over",
-                  f"{len(self.unexpected)} left over{_some(self.unexpected, ': ')}", cause,
-                  "compare num_vlm_layers, num_expert_layers and attention_mode with the training run's")))
-
-
-def load_checkpoint(folder: str | Path, backbone: Path | Backbone | None = None,
-                    tokenizer: Path | None = None,
-                    dtype: torch.dtype | None = torch.float32, device: str = "cpu", fps: int = 10,
-                    seed: int = 0, stats: Stats | None = None) -> SmolVLAPolicy:
-    """A policy from a folder, ready to predict; `policy.weights` tells what was found.
-
-    backbone: a folder with the VLM's `config.json` and tokenizer, or its sizes, where the checkpoint only
-    names it. dtype: None keeps each tensor's own. stats: used where the checkpoint has none.
+    backbone: a folder with the VLM's `config.json` and tokenizer, or its sizes, where the checkpoint only names it.
+    dtype: None keeps each tensor's own. stats: used where the checkpoint has none. base: the checkpoint that an
+    adapter stands on, where it is not the one that the adapter names. revision: on the Hub.
     """
-    folder = _recover(Path(folder))
+    folder = _find(name, revision)
     config = SmolVLAConfig.from_json(folder / "config.json")
-    if (folder / "adapter_config.json").exists():
-        raise SmolkitError("SK510", f"whole weights in {folder}", "a PEFT adapter (adapter_config.json)",
-                           "the policy was fine-tuned with LoRA and saved without its base",
-                           "in LeRobot's environment: PeftModel.merge_and_unload(), then save_pretrained")
-    weights, statistics = read_weights(folder / "model.safetensors")
-    home = _backbone_folder(folder, config, backbone)
-    sizes = backbone if isinstance(backbone, Backbone) else _sizes(config, home)
-    processors = processor_files.read(folder, config, {**(stats or {}), **statistics}, tokenizer or home)
+    adapter = adapter_files.read(folder)
+    home = folder if adapter is None else _base_folder(folder, adapter, base)
+    file = WeightsFile(home / WEIGHTS)
+    vlm = _backbone_folder((folder, home), config, backbone, tokenizer)
+    sizes = backbone if isinstance(backbone, Backbone) else _sizes(config, vlm)
+    processors = processor_files.read(folder, config, {**(stats or {}), **file.statistics}, tokenizer or vlm)
     sizes = with_special_ids(sizes, processors.tokenizer.folder)     # of the tokenizer that is truly used
-    model = _empty_model(config, replace(sizes, lm_head="language.head.weight" in weights))
-    found = fill(model, weights, dtype)
-    return SmolVLAPolicy(model.to(device), processors, fps, seed, weights=found)
+    model = _empty_model(config, replace(sizes, lm_head=False))
+    found = fill(model, file, dtype, device)
+    if adapter is not None:
+        whole, broken = adapter_files.attach(model, folder, adapter, dtype, device)
+        found = replace(found, whole=whole, not_finite=found.not_finite + broken)
+    called = name if adapter is None else base or adapter.base_model_name_or_path
+    return SmolVLAPolicy(model, processors, fps, seed, weights=replace(found, base=_called(called)))
 
 
 def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
-    """Writes beside `folder` first, then swaps: a crash leaves the old checkpoint or the new one, whole."""
+    """Writes beside `folder` first, then swaps: a crash leaves the old checkpoint or the new one, whole.
+
+    A policy with adapters is saved as those alone; its base must have been loaded from somewhere. The unused lm_head
+    that a loaded file held is copied out of that file, if it is still there; else SK515 warns, and LeRobot loads what
+    is written all the same (its loader is not strict).
+    """
     folder = _recover(Path(folder))
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     model, config = policy.model, policy.model.config
-    config.to_json(draft / "config.json")
-    tensors = {theirs(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
+    light = bool(adapters(model))
+    replace(config, use_peft=light).to_json(draft / "config.json")
+    if light:
+        whole = {*policy.weights.whole, *trained_whole(model)}
+        adapter_files.write(draft, model, _named_base(policy.weights), whole)
+    else:
+        save_file(_tensors(policy), draft / WEIGHTS, metadata={"format": "pt"})
     processor_files.write(draft, config, policy.processors)
     _write_backbone(draft / "vlm", model.backbone, policy.processors.tokenizer.folder)
     _swap(draft, folder)
     return folder
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], Stats]:
-    """The tensors of a `model.safetensors` in our names, and the statistics old files keep among them."""
+def _tensors(policy: SmolVLAPolicy) -> dict[str, Tensor]:
+    """Everything `model.safetensors` holds, in LeRobot's names."""
+    tensors = {theirs(name): value.detach().cpu().contiguous() for name, value in policy.model.state_dict().items()}
+    return {**tensors, **_head(policy)}
+
+
+def _head(policy: SmolVLAPolicy) -> dict[str, Tensor]:
+    """The word predictor of the file that the policy came from; nothing where that had none."""
+    weights = policy.weights
+    if not weights.head:
+        return {}
     try:
-        raw = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise SmolkitError("SK510", "a whole model.safetensors", f"{path}: {error}",
-                           "the download or the copy was cut off, or the disk was full while saving",
-                           "compare the file's size with the original and copy it again") from error
-    weights, statistics = split_statistics(raw)
-    return {ours(name): value for name, value in weights.items()}, statistics
+        return {theirs(HEAD): WeightsFile(weights.source).read(HEAD)}
+    except (SmolkitError, KeyError):
+        warnings.warn("SK515 the unused lm_head is left out: the file that it came from is gone. LeRobot loads the "
+                      "policy all the same", stacklevel=4)
+        return {}
 
 
-def fill(model: SmolVLA, weights: dict[str, Tensor], dtype: torch.dtype | None) -> LoadedWeights:
-    """Puts the weights into the network; a missing one or one of another shape is an error."""
-    own = model.state_dict()
-    found = LoadedWeights(tuple(sorted(own.keys() & weights.keys())),
-                          tuple(sorted(own.keys() - weights.keys())),
-                          tuple(sorted(weights.keys() - own.keys())))
-    found.report().checks[0].raise_if_red()
-    for name in found.loaded:
-        if weights[name].shape != own[name].shape:
-            raise SmolkitError("SK511", f"{theirs(name)} of shape {tuple(own[name].shape)}",
-                               str(tuple(weights[name].shape)),
-                               "the backbone or the config is of another size",
-                               "give the backbone that the checkpoint was trained with")
-    kept = {name: weights[name] if dtype is None else weights[name].to(dtype) for name in found.loaded}
-    model.load_state_dict(kept, assign=True)
-    return found
+def _find(name: str | Path, revision: str | None) -> Path:
+    """The folder of that name, or the repository on the Hub."""
+    folder = _recover(Path(name))
+    if isinstance(name, str) and not folder.exists() and hub.is_hub_id(name):
+        return hub.download(name, revision=revision)
+    return folder
+
+
+def _base_folder(folder: Path, adapter: adapter_files.AdapterConfig, given: str | Path | None) -> Path:
+    """Where the weights lie that an adapter stands on: as told, at or beside its folder, or on the Hub.
+
+    A path that leads elsewhere is not followed: a downloaded file does not choose what is opened here.
+    """
+    if given is not None:
+        return _find(given, None)
+    name = adapter.base_model_name_or_path or ""
+    around = folder.resolve().parent
+    places = [place.resolve() for place in (folder / name, folder.parent / name)]
+    for place in places:
+        if name and place.is_relative_to(around) and (place / WEIGHTS).is_file():
+            return place
+    if hub.is_hub_id(name):
+        return hub.download(name, revision=adapter.revision, instead="give base=FOLDER with the adapter's base")
+    raise SmolkitError("SK518", "the adapter's base: a folder at or beside the adapter's, or a name on the Hub",
+                       repr(name), "the adapter was moved without its base, or trained on another computer",
+                       f"load_checkpoint({folder.name!r}, base=FOLDER)")
+
+
+def _called(base: str | Path | None) -> str:
+    """What a later adapter calls this base: its name on the Hub, or its folder's name, never where it lies."""
+    name = str(base or "")
+    return name if hub.is_hub_id(name) and not Path(name).exists() else Path(name).name
+
+
+def _named_base(weights: LoadedWeights) -> str:
+    if not weights.base:
+        raise SmolkitError("SK518", "a base that is in a file", "adapters on weights that were never loaded",
+                           "add_lora was called on a new policy, whose own weights would be lost",
+                           "save it before add_lora and load that, or merge(policy.model) first")
+    return weights.base
 
 
 def _empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
@@ -136,14 +163,20 @@ def _empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
         return SmolVLA(config, backbone)
 
 
-def _backbone_folder(folder: Path, config: SmolVLAConfig, given: Path | Backbone | None) -> Path:
-    """Where the backbone's config and tokenizer are: as told, in the checkpoint, or beside it."""
+def _backbone_folder(folders: tuple[Path, Path], config: SmolVLAConfig, given: Path | Backbone | None,
+                     tokenizer: Path | None) -> Path:
+    """Where the backbone's config and tokenizer are: as told, in the checkpoint, beside it, or on the Hub."""
     if given is not None and not isinstance(given, Backbone):
         return Path(given)
-    name = config.vlm_model_name
-    places = [folder / "vlm", folder / name, folder.parent / name, folder.parent / "vlm", Path(name)]
-    found = [place for place in places if (place / "config.json").exists()]
-    return found[0] if found else folder / "tokenizer"
+    name, folder = config.vlm_model_name, folders[0]
+    places = [place for one in folders for place in (one / "vlm", one / name, one.parent / name, one.parent / "vlm")]
+    found = [place for place in [*places, Path(name)] if (place / "config.json").exists()]
+    if found:
+        return found[0]
+    sized = given is not None or name in BACKBONES
+    if (sized and (tokenizer or (folder / "tokenizer").exists())) or not hub.is_hub_id(name):
+        return folder / "tokenizer"
+    return hub.download(name, hub.BACKBONE, instead="give backbone=FOLDER with its config.json and tokenizer.json")
 
 
 def _sizes(config: SmolVLAConfig, home: Path) -> Backbone:
@@ -183,9 +216,3 @@ def _recover(folder: Path) -> Path:
 
 def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
-
-
-def _some(names: tuple[str, ...], lead: str) -> str:
-    if not names:
-        return ""
-    return lead + ", ".join(theirs(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,9 +19,7 @@ from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.processors import Processors
-
-if TYPE_CHECKING:
-    from smolkit.smolvla.checkpoint import LoadedWeights
+from smolkit.smolvla.weights import LoadedWeights, fresh
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class SmolVLAPolicy:
     def __init__(self, model: SmolVLA, processors: Processors, fps: int = 10, seed: int = 0,
                  weights: LoadedWeights | None = None):
         self.model, self.processors, self.fps = model.eval(), processors, fps
-        self.weights = weights         # what was found in the checkpoint; None for a new policy
+        self.weights = weights or fresh(model)               # where they came from, and which parts are random
         self.reset(seed)
 
     def reset(self, seed: int = 0) -> None:
