@@ -21,6 +21,7 @@ Source: SmolVLA (arXiv 2506.01844) and LeRobot's implementation of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ from smolkit.smolvla.rtc import RealTimeChunking, guided
 from smolkit.smolvla.vision import build_vision
 
 Batch = dict[str, Tensor]
+Eyes = Callable[[list[Picture]], list[Tensor]]     # each camera's pictures -> their tokens (B, n, H)
 
 
 class SmolVLA(nn.Module):
@@ -72,11 +74,14 @@ class SmolVLA(nn.Module):
         black, nobody = torch.full_like(seen[-1].image, -1.0), torch.zeros_like(seen[-1].mask)
         return seen + [Picture(0, black, nobody)] * absent
 
-    def look(self, batch: Batch, trim: bool = True) -> list[Seen]:
-        """What the eyes make of every picture; with `trim`, no tokens of one that no sample has."""
+    def look(self, batch: Batch, trim: bool = True, see: Eyes | None = None) -> list[Seen]:
+        """What the eyes make of every picture; with `trim`, no tokens of one that no sample has.
+
+        `see` looks in place of the eyes, for example one that remembers what they saw before.
+        """
         pictures = self.pictures(batch)
         known = [not trim or bool(picture.mask.any()) for picture in pictures]
-        tokens = iter(self._see([picture for picture, real in zip(pictures, known, strict=True) if real]))
+        tokens = iter((see or self._see)([picture for picture, real in zip(pictures, known, strict=True) if real]))
         nothing = self.language.embed.weight.new_zeros(len(pictures[0].mask), 0, self.backbone.text.width)
         return [Seen(next(tokens) if real else nothing, picture.mask)
                 for picture, real in zip(pictures, known, strict=True)]
