@@ -58,8 +58,8 @@ class LeRobot:
 
 # --- inside the foreign Python --------------------------------------------------------------------------------------
 
-def load(folder: str, vlm: str | None = None, dtype: str = "float32", device: str = "cpu") -> Any:
-    """LeRobot's policy with the weights of a checkpoint folder.
+def load(folder: str, vlm: str | None = None, dtype: str = "float32", device: str = "cpu", weights: bool = True) -> Any:
+    """LeRobot's policy with the weights of a checkpoint folder, or with random ones.
 
     dtype "published": as lerobot/smolvla_base runs: VLM and expert bfloat16, the cross layers' k/v projections and the
     five projections float32. "bfloat16": those k/v projections too; LeRobot feeds the five with float32. The
@@ -73,7 +73,8 @@ def load(folder: str, vlm: str | None = None, dtype: str = "float32", device: st
     with local_backbone(home):
         policy = policy_class(config)
     _cast(policy, dtype)           # before the weights come: they are copied into what is there
-    policy._load_as_safetensor(policy, str(Path(folder, "model.safetensors")), device, strict=False)
+    if weights:
+        policy._load_as_safetensor(policy, str(Path(folder, "model.safetensors")), device, strict=False)
     policy.to(device).eval()
     _time_vision(policy)
     return policy
@@ -198,16 +199,17 @@ class Desk:
         self.after: Any = None
         self.given: dict[str, Any] = {}
 
-    def load(self, folder: str, vlm: str | None = None, dtype: str = "float32", pipelines: bool = False) -> dict:
+    def load(self, folder: str, vlm: str | None = None, dtype: str = "float32", pipelines: bool = False,
+             weights: bool = True) -> dict:
         self.policy = None                         # the old one's memory first
         begun = time.perf_counter()
-        self.policy = load(folder, vlm, dtype, self.device)
+        self.policy = load(folder, vlm, dtype, self.device, weights)
         seconds = time.perf_counter() - begun
         if pipelines:
             self.before, self.after = processors(folder, vlm)
-        weights = list(self.policy.parameters())
-        return {"seconds": seconds, "parameters": sum(weight.numel() for weight in weights),
-                "trainable": sum(weight.numel() for weight in weights if weight.requires_grad)}
+        sizes = {name: weight.numel() for name, weight in self.policy.named_parameters() if weight.requires_grad}
+        return {"seconds": seconds, "parameters": sum(weight.numel() for weight in self.policy.parameters()),
+                "trainable": sum(sizes.values())}
 
     def sample(self, out: str | None = None, inputs: str | None = None) -> dict:
         """One chunk; `vision_s` of its seconds went into the vision tower."""

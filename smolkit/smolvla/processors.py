@@ -28,12 +28,13 @@ from smolkit.smolvla.tokenizer import TaskTokenizer
 
 EPS = 1e-8
 Stats = dict[str, dict[str, Tensor]]           # feature -> statistic ("mean", "std", ...) -> tensor
-NEEDED = {"MEAN_STD": ("mean", "std"), "MIN_MAX": ("min", "max"), "IDENTITY": ()}
+NEEDED = {"MEAN_STD": ("mean", "std"), "MIN_MAX": ("min", "max"), "QUANTILES": ("q01", "q99"),
+          "QUANTILE10": ("q10", "q90"), "IDENTITY": ()}
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """The affine map of each feature, by its type's mode: MEAN_STD, MIN_MAX or IDENTITY."""
+    """The affine map of each feature, by its type's mode: MEAN_STD, IDENTITY, or one of a lowest and a highest."""
 
     stats: Stats
     modes: Mapping[str, str]                   # feature type -> mode
@@ -45,22 +46,24 @@ class Normalizer:
         mode, stats = self._mode(name), self._stats(name, x)
         if mode == "MEAN_STD":
             return (x - stats["mean"]) / (stats["std"] + self.eps)
-        if mode == "MIN_MAX":
-            return (x - stats["min"]) / self._span(stats) * 2 - 1
-        return x
+        if mode == "IDENTITY":
+            return x
+        low, span = self._span(*stats.values())
+        return (x - low) / span * 2 - 1
 
     def restore(self, name: str, x: Tensor) -> Tensor:
         """About one -> robot units: LeRobot's inverse of `apply`, which leaves out the eps of MEAN_STD."""
         mode, stats = self._mode(name), self._stats(name, x)
         if mode == "MEAN_STD":
             return x * stats["std"] + stats["mean"]
-        if mode == "MIN_MAX":
-            return (x + 1) / 2 * self._span(stats) + stats["min"]
-        return x
+        if mode == "IDENTITY":
+            return x
+        low, span = self._span(*stats.values())
+        return (x + 1) / 2 * span + low
 
-    def _span(self, stats: Mapping[str, Tensor]) -> Tensor:
-        span = stats["max"] - stats["min"]
-        return torch.where(span == 0, torch.full_like(span, self.eps), span)      # a joint that never moved
+    def _span(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        span = high - low
+        return low, torch.where(span == 0, torch.full_like(span, self.eps), span)      # a joint that never moved
 
     def _mode(self, name: str) -> str:
         mode = self.modes.get(self.types.get(name, ""), "IDENTITY")
@@ -80,7 +83,7 @@ class Normalizer:
                                "give stats=..., from the dataset the policy was trained on")
         stats = {key: found[key].to(device=x.device, dtype=x.dtype) for key in NEEDED[self._mode(name)]}
         for key, value in stats.items():
-            if value.shape[-1:] != x.shape[-1:]:
+            if value.ndim < 3 and value.shape[-1:] != x.shape[-1:]:            # pictures' are (3, 1, 1)
                 raise SmolkitError("SK508",
                                    f"{name} of {value.shape[-1]} numbers, as the statistic {key} has",
                                    f"{x.shape[-1]} numbers", "the policy was trained on another robot",
@@ -99,9 +102,8 @@ class Processors:
     def before(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch in robot units, with `task` (B sentences) -> what `SmolVLA` takes, as a new dict."""
         out = {self.rename_map.get(key, key): value for key, value in batch.items()}
-        for name in ("observation.state", "action"):
-            if name in out:
-                out[name] = self.normalizer.apply(name, out[name])
+        for name in (name for name in self.normalizer.types if name in out):
+            out[name] = self.normalizer.apply(name, out[name])
         if "task" in out:
             tokens, mask = self.tokenizer(_sentences(out["task"]))
             device = next((x.device for x in out.values() if isinstance(x, Tensor)), "cpu")

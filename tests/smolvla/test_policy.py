@@ -109,16 +109,27 @@ def test_statistics_that_are_missing_or_of_another_robot_are_refused():
         make_processors(config, foreign, ASSETS)
 
 
-@pytest.mark.parametrize("mode", ["MEAN_STD", "MIN_MAX", "IDENTITY"])
-def test_normalising_has_an_inverse(mode):
+@pytest.mark.parametrize("mode, low, high", [("MEAN_STD", "", ""), ("IDENTITY", "", ""), ("MIN_MAX", "min", "max"),
+                                             ("QUANTILES", "q01", "q99"), ("QUANTILE10", "q10", "q90")])
+def test_normalising_has_an_inverse(mode, low, high):
     config = replace(build_preset("tiny").config, normalization_mapping={"STATE": mode, "ACTION": mode})
-    limits = {"min": np.full(6, -90.0), "max": np.array([90.0] * 5 + [-90.0])}     # the last never moved
+    limits = {low: np.full(6, -90.0), high: np.array([90.0] * 5 + [-90.0])}        # the last never moved
     stats = {name: {**values, **limits} for name, values in tiny_stats().items()}
     processors = make_processors(config, stats, ASSETS)
     actions_deg = torch.randn(4, 6) * 50
     actions_deg[:, 5] = -90
     normal = processors.before({"observation.state": actions_deg, "action": actions_deg})["action"]
     torch.testing.assert_close(processors.after(normal), actions_deg, atol=1e-4, rtol=1e-5)
+
+
+def test_pictures_are_normalised_where_the_mapping_says_so():
+    config = replace(build_preset("tiny").config, normalization_mapping={"VISUAL": "MEAN_STD"})
+    grey = {"mean": np.full((3, 1, 1), 0.5), "std": np.full((3, 1, 1), 0.25)}
+    processors = make_processors(config, {**tiny_stats(), "observation.images.front": grey}, ASSETS)
+    seen = processors.before({"observation.images.front": torch.ones(2, 3, 4, 5)})["observation.images.front"]
+    torch.testing.assert_close(seen, torch.full((2, 3, 4, 5), 2.0))
+    with pytest.raises(SmolkitError, match="SK508"):
+        processors.before({"observation.images.wrist": torch.ones(2, 3, 4, 5)})
 
 
 def test_cameras_under_other_names_are_renamed():
