@@ -4,6 +4,8 @@
     'model.vlm_with_expert.vlm.model.text_model.layers.3.mlp.up_proj.weight'
     >>> ours("model._orig_mod.action_out_proj.bias")                     # saved from a compiled model
     'expert.action_out.bias'
+    >>> ours("model.text_model.layers.3.mlp.up_proj.weight")             # SmolVLM2 alone, as transformers saves it
+    'language.layers.3.mlp.up_proj.weight'
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ PREFIXES = {                                   # our prefix -> LeRobot's
 }
 _BACK = {there: here for here, there in PREFIXES.items()}
 
+# The backbone alone: transformers' names for it, with the prefixes it has had over the years.
+_ALONE = re.compile(r"^(?:model\.)?(?=(?:vision_model|connector|text_model)\.)")
+
 # normalize_inputs.buffer_observation_state.mean, or with a tag: normalize_inputs.so100-blue_buffer_...
 _OLD_STATISTIC = re.compile(r"^(?:normalize_inputs|normalize_targets|unnormalize_outputs)\."
                             r"(?:so\d+[\w-]*?_)?buffer_(?P<feature>.+)\.(?P<statistic>\w+)$")
@@ -47,8 +52,9 @@ def theirs(name: str) -> str:
 
 
 def ours(name: str) -> str:
-    """LeRobot's name of a weight -> ours; a name that is no weight of SmolVLA stays as it is."""
-    return _swap_prefix(name.replace("_orig_mod.", ""), _BACK)
+    """LeRobot's or transformers' name of a weight -> ours; a name that is no weight of SmolVLA stays as it is."""
+    plain = _ALONE.sub(_VLM, name.replace("_orig_mod.", "")).replace(".text_model.model.", ".text_model.")
+    return "language.head.weight" if plain == "lm_head.weight" else _swap_prefix(plain, _BACK)
 
 
 def split_statistics(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
