@@ -1,0 +1,155 @@
+"""Has anybody trained these numbers? What weights alone can tell, with no reference to compare them to.
+
+    >>> from smolkit.smolvla.fake import tiny_model
+    >>> print(check_learned(tiny_model()).found)
+    untouched: eyes (15 of 15), language model (15 of 15), words, expert (20 of 20)
+
+A fresh network is drawn from a handful of distributions: evenly up to a sharp end (PyTorch, Xavier), or a bell
+curve (transformers: 0.02 wide), whole or cut off. A matrix counts as *untouched* when its numbers still follow
+one of these and their order means nothing: shuffle them, and the largest singular value stays what it was.
+
+- What it finds: a backbone that was never loaded (LeRobot's `load_vlm_weights: false`, then frozen), an expert
+  that was never trained, a layer that was lost and refilled. Told for each part, for a quarter of its matrices.
+- What it cannot find: how well something learned. Some dozen steps of training leave the sharp end, so a policy
+  that was stopped at once passes here; `smolkit.smolvla.checks` then asks whether noise becomes motion. Nor does
+  it see *which* pretrained weights these are.
+- What it leaves out: weights that nothing reads (the last language layer keeps only its keys and values, the
+  lm_head, the language model's last norm), and the words of a model that learned from scratch: most words never
+  occurred. Norms and biases do not count: in bfloat16 a 1 stays a 1 for all of a fine-tuning.
+
+The largest singular value of a matrix of independent numbers lies where it must (Marchenko and Pastur, 1967);
+training adds directions that stand out from it (Martin and Mahoney, arXiv 1810.01075).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from smolkit.report import Check
+from smolkit.smolvla.model import SmolVLA
+
+LARGEST = 1024                     # rows and columns that are looked at: evenly picked, and enough
+LEAST = 1000                       # numbers in a matrix: fewer say too little
+A_PART = 32                        # matrices that are looked at, evenly picked, of each part
+SHARE = 0.25                       # of a part's matrices may look untouched
+STANDS_OUT = 1.15                  # times the shuffled matrix: untouched ones stay below
+DRAWN = {"even": (1.80, 3 ** 0.5), "cut bell": (2.37, 2.273), "bell": (3.0, None)}   # kurtosis, most / rms
+READ_OF_THE_LAST = ("input_layernorm", "k_proj", "v_proj")
+
+
+def check_finite(model: SmolVLA) -> Check:
+    """Are all weights numbers?"""
+    broken = [name for name, value in model.state_dict().items() if not _finite(value)]
+    return Check("SK571", "weights are numbers", not broken, "no NaN and no infinity",
+                 _listed(broken) if broken else f"all of {_count(model):,}",
+                 "the training diverged, or bfloat16 weights were turned into float16 and did not fit",
+                 "take an earlier checkpoint; train with a lower learning rate and a gradient limit")
+
+
+def check_dtypes(model: SmolVLA) -> Check:
+    """Do the weights have formats in which the network computes?"""
+    kinds: dict[torch.dtype, int] = {}
+    for value in model.parameters():
+        kinds[value.dtype] = kinds.get(value.dtype, 0) + value.numel()
+    fits = set(kinds) <= {torch.float32, torch.bfloat16} or set(kinds) == {torch.float16}
+    found = ", ".join(f"{_short(dtype)} {count / sum(kinds.values()):.0%}" for dtype, count in kinds.items())
+    return Check("SK573", "number formats", fits, "float32, bfloat16 or both, or float16 throughout", found,
+                 "somebody converted a part of the file, or saved it from another program",
+                 "load_checkpoint(FOLDER, dtype=torch.float32), then save_checkpoint")
+
+
+def check_learned(model: SmolVLA) -> Check:
+    """Is any part still as it was drawn?"""
+    counts = {part: (sum(map(untouched, matrices)), len(matrices)) for part, matrices in parts(model).items()}
+    fresh = {part: pair for part, pair in counts.items() if pair[0] > SHARE * pair[1]}
+    found = ", ".join(part if of == 1 else f"{part} ({bad} of {of})" for part, (bad, of) in fresh.items())
+    total = sum(of for _, of in counts.values())
+    return Check("SK572", "weights not random", not fresh, "matrices that training has shaped, in every part",
+                 f"untouched: {found}" if fresh else f"{total} matrices looked at, in {', '.join(counts)}",
+                 "the backbone was built without its weights (load_vlm_weights: false) and then frozen, or the "
+                 "checkpoint was saved before training",
+                 "train from lerobot/smolvla_base (--policy.path, not --policy.type), or set load_vlm_weights to true")
+
+
+def parts(model: SmolVLA) -> dict[str, list[Tensor]]:
+    """The matrices that are read, by part; of a long part some, evenly picked."""
+    found: dict[str, list[Tensor]] = {"eyes": [], "language model": [], "words": [], "expert": []}
+    for name, weight in _read(model):
+        part = next((part for part, begin in (("eyes", "vision"), ("words", "language.embed"),
+                                              ("language model", "language"), ("expert", "expert.layers"))
+                     if name.startswith(begin)), None)
+        if part and not (model.backbone.from_scratch and ".embed" in f".{name.replace('position_embedding', 'embed')}"):
+            found[part].append(weight)
+    return {part: matrices[::-(-len(matrices) // A_PART)] for part, matrices in found.items() if matrices}
+
+
+def untouched(weight: Tensor) -> bool:
+    """Does the matrix look as it was drawn?"""
+    matrix = _sample(weight)
+    rms = matrix.square().mean().sqrt()
+    if rms == 0:
+        return True
+    return _drawn(matrix / rms) and stands_out(matrix / rms) < STANDS_OUT
+
+
+def stands_out(matrix: Tensor) -> float:
+    """The largest singular value over that of the same numbers in another order: 1 where the order means nothing."""
+    rng = torch.Generator().manual_seed(0)
+    order = torch.randperm(matrix.numel(), generator=rng)
+    return _largest(matrix, rng) / max(_largest(matrix.flatten()[order].view_as(matrix), rng), 1e-12)
+
+
+def _drawn(matrix: Tensor) -> bool:
+    """Do numbers of rms 1 follow a distribution that networks are drawn from?"""
+    kurtosis, most, count = matrix.pow(4).mean().item(), matrix.abs().max().item(), matrix.numel()
+    for wanted, end in DRAWN.values():
+        # Three standard errors of a kurtosis, which are smaller where the ends are sharp; and the end itself.
+        slack = 0.02 + 3 * (24 / count) ** 0.5 * (1.0 if end is None else 0.4)
+        if abs(kurtosis - wanted) < slack and (end is None or abs(most / end - 1) < 0.02 + 4 / count ** 0.5):
+            return True
+    return False
+
+
+def _largest(matrix: Tensor, rng: torch.Generator) -> float:
+    """The largest singular value, by power iteration with four vectors at once; from below."""
+    vectors = torch.randn(matrix.shape[1], min(4, *matrix.shape), generator=rng)
+    for _ in range(8):
+        vectors, _ = torch.linalg.qr(matrix.T @ (matrix @ vectors))
+    return torch.linalg.matrix_norm(matrix @ vectors, 2).item()
+
+
+def _sample(weight: Tensor) -> Tensor:
+    """(rows, columns) float32, at most `LARGEST` of each."""
+    matrix = weight.detach().flatten(1)
+    return matrix[::-(-matrix.shape[0] // LARGEST), ::-(-matrix.shape[1] // LARGEST)].float().cpu()
+
+
+def _read(model: SmolVLA) -> Iterator[tuple[str, Tensor]]:
+    """Names and weights of the matrices that an answer depends on."""
+    last = f"language.layers.{len(model.language.layers) - 1}."
+    for name, weight in model.named_parameters():
+        unread = name.startswith(last) and not any(part in name for part in READ_OF_THE_LAST)
+        if weight.ndim >= 2 and weight.numel() >= LEAST and not unread and not name.startswith("language.head"):
+            yield name, weight
+
+
+def _finite(value: Tensor) -> bool:
+    if not value.is_floating_point() or not value.numel():
+        return True
+    least, most = value.float().aminmax() if value.numel() < 1e6 else value.aminmax()
+    return bool(torch.isfinite(least) and torch.isfinite(most))
+
+
+def _count(model: SmolVLA) -> int:
+    return sum(value.numel() for value in model.parameters())
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _listed(names: list[str]) -> str:
+    return f"{len(names)} tensors: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
