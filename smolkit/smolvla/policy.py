@@ -17,8 +17,10 @@ from torch import Tensor
 
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
+from smolkit.smolvla import aloha
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.processors import Processors
+from smolkit.smolvla.rtc import RealTimeChunking
 from smolkit.smolvla.weights import LoadedWeights, fresh
 
 
@@ -44,17 +46,32 @@ class SmolVLAPolicy:
         """Starts the noise over."""
         self._generator = torch.Generator().manual_seed(seed)
 
-    def predict(self, observations: Observation | Sequence[Observation]) -> ActionChunk | list[ActionChunk]:
-        """One chunk per observation; a list is computed as one batch."""
+    def predict(self, observations: Observation | Sequence[Observation],
+                rtc: RealTimeChunking | None = None) -> ActionChunk | list[ActionChunk]:
+        """One chunk per observation; a list is computed as one batch. `rtc` continues older chunks (`rest_of`)."""
         single = isinstance(observations, Observation)
         several = [observations] if single else list(observations)
         batch = self.processors.before(self.batch(several))
         shape = (len(several), self.model.config.chunk_size, self.model.config.max_action_dim)
         noise = torch.randn(shape, generator=self._generator).to(self._device)               # (B, T, A)
-        actions_deg = self.processors.after(self.model.sample_actions(batch, noise=noise)).cpu().numpy()
+        actions_deg = self.processors.after(self.model.sample_actions(batch, noise=noise, rtc=rtc)).cpu().numpy()
         chunks = [ActionChunk(rows, self.fps, seen.captured_s)
                   for rows, seen in zip(actions_deg, several, strict=True)]
         return chunks[0] if single else chunks
+
+    def rest_of(self, chunk: ActionChunk, executed: int) -> Tensor:
+        """A chunk's steps that were not executed, as the network knows them: what `RealTimeChunking` continues.
+
+            >>> from smolkit.smolvla.fake import fake_observation, tiny_policy
+            >>> policy = tiny_policy()
+            >>> rest = policy.rest_of(policy.predict(fake_observation()), executed=4)
+            >>> rtc = RealTimeChunking(rest, inference_delay=2)
+            >>> policy.predict(fake_observation(seed=1), rtc).actions_deg.shape
+            (10, 6)
+        """
+        rest_deg = torch.from_numpy(chunk.actions_deg[executed:]).to(self._device)           # (T', a)
+        rest = self.processors.normalizer.apply("action", rest_deg)
+        return aloha.actions_in(rest) if self.model.config.adapt_to_pi_aloha else rest
 
     def batch(self, observations: Sequence[Observation]) -> dict[str, Tensor | list[str]]:
         """Observations as a batch in robot units: what `Processors.before` takes."""
