@@ -86,6 +86,15 @@ def _kind(config: SmolVLAConfig, index: int) -> str:
     return "cross"
 
 
+def expert_width(config: SmolVLAConfig, text: TextConfig) -> int:
+    """Numbers per action token: a share of the language model's, and even, half of the time being sines."""
+    width = int(text.width * config.expert_width_multiplier)
+    if width < 2 or width % 2:
+        raise SmolkitError("SK501", "an expert_width_multiplier that gives an even width", f"{width} of {text.width}",
+                           "the config was edited by hand", "set expert_width_multiplier to 0.75, as published")
+    return width
+
+
 def expert_ffn(width: int) -> int:
     """Llama's rule: two thirds of four times the width, rounded up to 256."""
     return 256 * math.ceil(4 * int(2 * width / 3) / 256)
@@ -96,7 +105,7 @@ class ActionExpert(nn.Module):
 
     def __init__(self, config: SmolVLAConfig, text: TextConfig):
         super().__init__()
-        width = int(text.width * config.expert_width_multiplier)
+        width = expert_width(config, text)
         self.periods = (config.min_period, config.max_period)
         self.plan = expert_plan(config, text.layers)
         self.layers = nn.ModuleList(_expert_block(width, text, layer.kind) for layer in self.plan)

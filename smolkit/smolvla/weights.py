@@ -56,12 +56,13 @@ class LoadedWeights:
         wanted = len(self.loaded) + len(self.missing)
         foreign = "the file belongs to a policy of another size, or was saved before it was complete"
         by_chance = f"; random: {', '.join(self.random)}" if self.random else ""
+        new = not any(name.startswith(PARTS["expert"]) for name in self.loaded)
         return Report("weights", (
             Check("SK511", "weights found", not self.missing, f"{wanted} tensors",
                   f"{len(self.loaded)} tensors{_some(self.missing, ', without ')}{by_chance}",
-                  foreign if self.source else "the policy is new: nothing was loaded into these parts",
-                  "use the config.json that was saved with these weights" if self.source else
-                  "load the backbone's weights before you train on it, or load a checkpoint"),
+                  "the policy is new: nothing was loaded into these parts" if new else foreign,
+                  "load the backbone's weights before you train on it, or load a checkpoint" if new else
+                  "use the config.json that was saved with these weights"),
             Check("SK512", "tensors used", not self.unexpected, "no tensor left over",
                   f"{len(self.unexpected)} left over{_some(self.unexpected, ': ')}", foreign,
                   "compare num_vlm_layers, num_expert_layers and attention_mode with the training run's"),
