@@ -82,6 +82,15 @@ def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
+    try:
+        _write(draft, policy)
+        _swap(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _write(draft: Path, policy: SmolVLAPolicy) -> None:
     model, config = policy.model, policy.model.config
     light = bool(adapters(model))
     replace(config, use_peft=light).to_json(draft / "config.json")
@@ -91,9 +100,7 @@ def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
     else:
         save_file(_tensors(policy), draft / WEIGHTS, metadata={"format": "pt"})
     processor_files.write(draft, config, policy.processors)
-    _write_backbone(draft / "vlm", model.backbone, policy.processors.tokenizer.folder)
-    _swap(draft, folder)
-    return folder
+    _write_backbone(draft / "vlm", policy)
 
 
 def _tensors(policy: SmolVLAPolicy) -> dict[str, Tensor]:
@@ -190,12 +197,11 @@ def _sizes(config: SmolVLAConfig, home: Path) -> Backbone:
                        "give backbone=FOLDER with the VLM's config.json and tokenizer.json")
 
 
-def _write_backbone(folder: Path, backbone: Backbone, tokenizer: Path) -> None:
+def _write_backbone(folder: Path, policy: SmolVLAPolicy) -> None:
+    sizes = backbone_to_dict(policy.model.backbone)
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(backbone_to_dict(backbone), indent=2), encoding="utf-8")
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        if (tokenizer / name).exists():
-            shutil.copyfile(tokenizer / name, folder / name)
+    (folder / "config.json").write_text(json.dumps(sizes, indent=2), encoding="utf-8")
+    policy.processors.tokenizer.save(folder)
 
 
 def _swap(draft: Path, folder: Path) -> None:

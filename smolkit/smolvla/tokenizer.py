@@ -12,6 +12,7 @@ loses its beginning (SmolVLM2 cuts on the left), with a warning. Source: LeRobot
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from smolkit.report import SmolkitError
 
 ASSETS = Path(__file__).parent / "assets"
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 class TaskTokenizer:
@@ -44,6 +46,16 @@ class TaskTokenizer:
         for row, sentence in zip(ids, rows, strict=True):
             row[:len(sentence)] = torch.tensor(sentence)
         return ids, torch.arange(width) < torch.tensor([[len(row)] for row in rows])
+
+    def save(self, folder: Path) -> None:
+        """Copies the files that it was read from; where these are gone, writes what it knows."""
+        for name in FILES:
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, folder / name)
+        if not (folder / "tokenizer.json").exists():
+            settings = {"truncation_side": self.truncation_side, "pad_token": self._tokenizer.id_to_token(self._pad)}
+            self._tokenizer.save(str(folder / "tokenizer.json"))
+            (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
     @property
     def vocabulary(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from smolkit.report import SmolkitError
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.fake import fake_observation, tiny_policy
 from smolkit.smolvla.names import ours, theirs
+from smolkit.smolvla.weights import HEAD
 from tests.paths import shared
 
 STATISTICS = "policy_preprocessor_step_5_normalizer_processor.safetensors"
@@ -26,17 +29,60 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("preset", ["tiny", "classroom"])
-def test_a_policy_comes_back_as_it_was(tmp_path, preset):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_a_policy_comes_back_as_it_was_to_the_bit(tmp_path, preset, dtype):
     policy = tiny_policy(seed=2, preset=preset)
-    again = load_checkpoint(save_checkpoint(tmp_path / "p", policy), seed=2)
+    policy.model.to(dtype)
+    again = load_checkpoint(save_checkpoint(tmp_path / "p", policy), seed=2, dtype=None)
     assert again.weights.report().ok
     before, after = policy.model.state_dict(), again.model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert before.keys() - {HEAD} == after.keys()
+    assert all(torch.equal(before[name], after[name]) and after[name].dtype == dtype for name in after)
     np.testing.assert_array_equal(policy.predict(fake_observation()).actions_deg,
                                   again.predict(fake_observation()).actions_deg)
-    assert again.model.backbone == policy.model.backbone
+    assert again.model.backbone == replace(policy.model.backbone, lm_head=False)
     learning = [name for name, weight in policy.model.named_parameters() if weight.requires_grad]
     assert learning == [name for name, weight in again.model.named_parameters() if weight.requires_grad]
+
+
+def test_the_unused_head_is_never_held_and_yet_written_back(saved):
+    """Out of the file it came from, bit for bit, whatever dtype the policy has; also into that file's own place."""
+    head = load_file(saved / "model.safetensors")[theirs(HEAD)]
+    policy = load_checkpoint(saved, dtype=torch.bfloat16)
+    assert HEAD not in policy.model.state_dict() and policy.weights.report().ok
+    for place in (saved.parent / "copy", saved, saved):
+        written = load_file(save_checkpoint(place, policy) / "model.safetensors")
+        assert torch.equal(written[theirs(HEAD)], head)
+    assert written["model.state_proj.weight"].dtype == torch.bfloat16
+
+
+def test_a_head_whose_file_is_gone_is_left_out_with_a_warning(saved):
+    policy = load_checkpoint(saved)
+    shutil.rmtree(saved)
+    with pytest.warns(UserWarning, match="SK515.*lm_head"):
+        copy = save_checkpoint(saved.parent / "copy", policy)
+    again = load_checkpoint(copy)                  # its tokenizer came from there, too, and is still known
+    np.testing.assert_array_equal(again.predict(fake_observation()).actions_deg,
+                                  policy.predict(fake_observation()).actions_deg)
+    assert again.weights.report().ok and theirs(HEAD) not in load_file(copy / "model.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")             # it never had one: nothing to warn of
+        save_checkpoint(copy, again)
+
+
+def test_a_new_policy_says_that_it_is_random():
+    weights = tiny_policy().weights
+    assert weights.random == ("backbone", "expert") and not weights.report().ok
+    assert "random: backbone, expert" in weights.report().text()
+
+
+def test_a_loaded_policy_does_not_need_its_file(saved):
+    """Nothing stays mapped: the file may be cut off while the policy lives."""
+    policy = load_checkpoint(saved)
+    before = policy.predict(fake_observation()).actions_deg
+    policy.reset()
+    (saved / "model.safetensors").write_bytes(b"")
+    np.testing.assert_array_equal(policy.predict(fake_observation()).actions_deg, before)
 
 
 def test_saving_twice_replaces_and_leaves_nothing_behind(saved):
@@ -125,12 +171,6 @@ def test_saving_writes_the_normalisation_that_was_loaded(tmp_path, saved):
     state_deg = torch.full((1, 6), 45.0)
     assert again.processors.normalizer.apply("observation.state", state_deg)[0].tolist() == [0.5] * 6
     assert again.model.config.normalization_mapping["STATE"] == "MEAN_STD"
-
-
-def test_an_adapter_alone_is_an_error(saved):
-    (saved / "adapter_config.json").write_text("{}")
-    with pytest.raises(SmolkitError, match="SK510"):
-        load_checkpoint(saved)
 
 
 def test_mixed_precision_agrees_to_bfloat16s_digits(saved):
