@@ -22,7 +22,8 @@ def progress_bar(file: TextIO | None = None) -> Iterator[Callable[[Progress], No
         def show(progress: Progress) -> None:
             bar.total = progress.total_steps
             bar.update(progress.step - bar.n)
-            bar.set_postfix_str(f"loss {progress.losses['loss']:.3f}", refresh=False)
+            bar.set_postfix_str(", ".join(filter(None, [f"loss {progress.losses['loss']:.3f}", progress.note])),
+                                refresh=False)
         yield show
 
 
@@ -33,8 +34,9 @@ def progress_line(progress: Progress) -> str:
     'step 400 of 1600, loss 0.1234, 1:00 gone, 3:00 left'
     """
     losses = ", ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+    note = f", {progress.note}" if progress.note else ""
     return (f"step {progress.step} of {progress.total_steps}, {losses}, {_minutes(progress.elapsed_s)} gone, "
-            f"{_minutes(progress.left_s)} left")
+            f"{_minutes(progress.left_s)} left{note}")
 
 
 def _minutes(seconds: float) -> str:

@@ -4,7 +4,7 @@ A checkpoint is a folder `checkpoints/step_0000400/`:
 
     model.safetensors       the weights as trained (with the auxiliary head, if there is one)
     ema.safetensors         their average, which is what becomes the policy
-    optimizer.safetensors   AdamW's moments, `<parameter>/exp_avg` and so on, and torch's random state
+    optimizer.safetensors   AdamW's moments, `<weight>/exp_avg` and so on, and torch's random state
     state.json              step, planned steps, seconds spent, threads, the learner's fingerprint, sizes of the files
 
 It is written under another name, flushed to the disk and renamed: a folder that has the name is whole.
@@ -30,8 +30,10 @@ from torch import Tensor, nn
 from smolkit.data.files import sync_folder
 from smolkit.report import SmolkitError
 from smolkit.training.ema import Ema
+from smolkit.training.optimizer import Optimizer
 
 TENSOR_FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+RANDOM = "random_state"        # torch's own, for models with dropout
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -47,7 +49,7 @@ class TrainState:
 
 
 def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema | None,
-                    optimizer: torch.optim.Optimizer, keep: int) -> Path:
+                    optimizer: Optimizer, keep: int) -> Path:
     """Writes one checkpoint atomically, then deletes all but the newest `keep`.
 
     A step that has its checkpoint keeps it: deleting it first could lose the only one.
@@ -58,7 +60,7 @@ def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema
         return folder
     fresh = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
-    tensors = (model.state_dict(), ema.weights if ema else {}, optimizer_tensors(optimizer, model))
+    tensors = (model.state_dict(), ema.weights if ema else {}, {**optimizer.tensors(), RANDOM: torch.get_rng_state()})
     try:
         with writing(folder):
             _write(fresh, tensors, state)
@@ -102,7 +104,7 @@ def writing(path: Path) -> Iterator[None]:
                            "checkpoint") from error
 
 
-def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: torch.optim.Optimizer,
+def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: Optimizer,
                     fingerprint: str = "") -> TrainState:
     """Restores all parts in place; nothing is touched unless everything fits.
 
@@ -121,7 +123,9 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: 
                            "choose another output folder, or train on the dataset of this one")
     try:
         restored = {name: average[name] for name in ema.weights} if ema else {}
-        restore_optimizer(optimizer, model, moments)
+        random_state = moments.pop(RANDOM)
+        optimizer.restore(moments)
+        torch.set_rng_state(random_state)
     except (KeyError, RuntimeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     model.load_state_dict(weights)
@@ -149,26 +153,6 @@ def _check_same_model(folder: Path, here: dict[str, tuple[int, ...]], there: dic
 def list_checkpoints(out_dir: Path) -> list[Path]:
     """All whole checkpoints of a run, oldest first."""
     return sorted((out_dir / "checkpoints").glob("step_*"))
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """The optimizer's state by parameter name, and torch's random state (for models with dropout)."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    found = {f"{names[p]}/{key}": value
-             for p, state in optimizer.state.items() for key, value in state.items()}
-    return {**found, "random_state": torch.get_rng_state()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
-    parameters = dict(model.named_parameters())
-    torch.set_rng_state(tensors["random_state"])
-    for key, value in tensors.items():
-        name, _, slot = key.rpartition("/")
-        if name:
-            # A moment must lie in memory as its parameter does (convolutions may be channels-last).
-            like = parameters[name] if value.shape == parameters[name].shape else value
-            optimizer.state[parameters[name]][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -40,6 +40,13 @@ class TrainConfig:
     grad_clip: float = 10.0
     ema: float = 0.0                      # 0: no average, the last weights are the policy
 
+    loss_generation: str = "main"         # "0.4.4": as old LeRobot averaged, to compare curves
+    lora_rank: int = 0                    # > 0: only small additions of this rank learn, see `smolvla.lora`
+    recompute: bool = False               # less memory, about a third more time, see `recompute`
+    cache: str = "auto"                   # "tokens", "notes", "none", see `feature_cache`; auto: tokens if exact
+    cache_dtype: str = "bfloat16"         # or "float32": twice the room, to the last bit
+    cache_gb: float = 4.0                 # what does not fit is computed again in every epoch
+
     image_shift_px: int = 0
     colour_jitter: float = 0.0            # largest relative change of brightness and contrast
     state_noise: float = 0.0
@@ -53,6 +60,10 @@ class TrainConfig:
         for name, least in (("steps", 1), ("batch_size", 1), ("draws", 1), ("log_every_steps", 1),
                             ("keep_checkpoints", 1)):
             _require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
+        for name, words in (("cache", ("auto", "tokens", "notes", "none")), ("cache_dtype", ("bfloat16", "float32"))):
+            _require(getattr(self, name) in words, name, f"one of {', '.join(words)}", getattr(self, name))
+        _require(self.lora_rank >= 0, "lora_rank", "0 for none, or a rank", self.lora_rank)
+        _require(self.cache_gb >= 0, "cache_gb", "0 or more", self.cache_gb)
         _require(0 <= self.ema < 1, "ema", "a decay in [0, 1)", self.ema)
         _require(self.learning_rate > 0, "learning_rate", "a positive number", self.learning_rate)
         _require(self.decay_steps is None or self.decay_steps > 0, "decay_steps", "positive steps or none",

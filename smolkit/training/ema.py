@@ -20,7 +20,8 @@ class Ema:
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+        self.weights = {name: p.detach().clone().float()         # half precision would round small moves away
+                        for name, p in model.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
@@ -28,7 +29,7 @@ class Ema:
         decay = min(self.decay, (1 + step) / (10 + step))
         now = dict(model.named_parameters())
         averages = list(self.weights.values())
-        torch._foreach_lerp_(averages, [now[name].detach() for name in self.weights], 1 - decay)
+        torch._foreach_lerp_(averages, [now[name].detach().float() for name in self.weights], 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:

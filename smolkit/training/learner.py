@@ -24,6 +24,7 @@ from smolkit.arm.joints import FEATURE_NAMES
 from smolkit.report import SmolkitError
 from smolkit.smolvla.checkpoint import save_checkpoint
 from smolkit.smolvla.freezing import trainable_count
+from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.presets import Preset
@@ -31,7 +32,10 @@ from smolkit.smolvla.processors import make_processors
 from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
+from smolkit.training.feature_cache import FeatureCache
+from smolkit.training.recompute import recompute
 from smolkit.training.samples import Samples
+from smolkit.training.shelf import Shelf
 from smolkit.training.statistics import Statistics, statistics_of
 
 
@@ -50,10 +54,48 @@ def feature_statistics(samples: Samples) -> dict[str, Statistics]:
             "action": statistics_of(samples.action_deg, FEATURE_NAMES)}
 
 
-class SmolVLALearner:
-    """A policy and the samples it learns from, as `smolkit.training.loop.Learner`."""
+def prepare(model: SmolVLA, config: TrainConfig) -> None:
+    """Adapters and recomputing, as the settings say; adapters that are there already go on learning."""
+    if config.lora_rank and not adapters(model):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            add_lora(model, config.lora_rank)
+    if config.recompute:
+        recompute(model)
 
-    def __init__(self, policy: SmolVLAPolicy, samples: Samples, config: TrainConfig):
+
+def make_cache(model: SmolVLA, config: TrainConfig, folder: Path | None = None) -> FeatureCache | None:
+    """The cache that the settings ask for; "auto" keeps image tokens where they never change.
+
+    Errors: SK610 where a cache is asked for and what it would keep changes from step to step.
+    """
+    reasons = []
+    if config.image_shift_px or config.colour_jitter:
+        reasons.append("augmentation changes every picture")
+    if any(weight.requires_grad for weight in model.vision.parameters()):
+        reasons.append("the vision tower or its connector learns")
+    if config.cache == "notes" and model.reads_with_gradient:
+        reasons.append("the language model learns")
+    if config.cache == "notes" and config.auxiliary_weight:
+        reasons.append("the auxiliary loss reads image tokens")
+    if config.cache in ("tokens", "notes") and reasons:
+        raise SmolkitError("SK610", f"what cache={config.cache!r} keeps to stay the same", "; ".join(reasons),
+                           "the settings ask to learn or to vary what is to be kept",
+                           "set cache to 'auto', or freeze these parts and switch augmentation off")
+    if config.cache == "none" or reasons:
+        return None
+    return FeatureCache(model, Shelf(1e9 * config.cache_gb, folder), getattr(torch, config.cache_dtype))
+
+
+class SmolVLALearner:
+    """A policy and the samples it learns from, as `smolkit.training.loop.Learner`.
+
+    Where eyes or language model are frozen, what they make of the pictures is kept: in memory, or in `cache_dir`.
+    """
+
+    def __init__(self, policy: SmolVLAPolicy, samples: Samples, config: TrainConfig, cache_dir: Path | None = None):
+        prepare(policy.model, config)
+        self.cache = make_cache(policy.model, config, cache_dir)
         self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
         self._pictures = {f"observation.images.{role}": torch.from_numpy(frames)          # (N, H, W, 3) uint8
                           for role, frames in samples.images.items()}
@@ -109,7 +151,9 @@ class SmolVLALearner:
 
     def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
-        out = self.policy.model(self.batch(indices, rng), draws=self.config.draws, generator=rng)
+        batch = self.batch(indices, rng)
+        out = self.policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
+                                **self._known(batch))
         if self._truth is None:
             return {"loss": out["loss"]}
         seen = torch.cat(out["image_tokens"], dim=1)                                      # (B, n, H)
@@ -117,6 +161,19 @@ class SmolVLALearner:
         auxiliary = (self.module["probe"](tokens.flatten(1)) - self._truth[indices]).square().mean()
         return {"loss": out["loss"] + self.config.auxiliary_weight * auxiliary,
                 "flow": out["loss"].detach(), "positions": auxiliary.detach()}
+
+    def _known(self, batch: dict[str, Tensor]) -> dict[str, object]:
+        """What frozen parts made of these pictures before, in `SmolVLA.forward`'s words."""
+        if self.cache is None:
+            return {}
+        if self.config.cache == "notes":
+            return {"scene": self.cache.read_scene(batch)}
+        return {"seen": self.policy.model.look(batch, see=self.cache.see)}
+
+    @property
+    def note(self) -> str:
+        """What the cache holds; "" without one."""
+        return self.cache.text() if self.cache else ""
 
     def export(self, folder: Path) -> None:
         """Saves the policy; the auxiliary head stays behind."""

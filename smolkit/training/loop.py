@@ -37,6 +37,7 @@ from smolkit.training.checkpoint import (
 from smolkit.training.config import TrainConfig
 from smolkit.training.curve import LossCurve
 from smolkit.training.ema import Ema
+from smolkit.training.optimizer import Optimizer
 from smolkit.training.sampler import Sampler, generator
 from smolkit.training.schedule import learning_rate, steps_that_fit
 
@@ -50,7 +51,8 @@ LATE = 1.05                        # a plan that is off by less than 5 % stands
 class Learner(Protocol):
     """What the loop needs: a module, its losses on some frames, and a way to hand the result over.
 
-    A learner may have a text `fingerprint` of its data and model: a run then resumes only where it is equal.
+    A learner may have a text `fingerprint` of its data and model: a run then resumes only where it is equal. It may
+    have a `note` for the progress line.
     """
 
     module: nn.Module
@@ -79,6 +81,7 @@ class Progress:
     learning_rate: float
     elapsed_s: float
     left_s: float
+    note: str = ""                 # what the learner says of itself, for example of its cache
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,7 @@ class _Run:
     def __init__(self, learner: Learner, config: TrainConfig, out_dir: Path, clock: Clock):
         self.learner, self.config, self.out_dir, self.clock = learner, config, out_dir, clock
         self.model = learner.module
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=config.learning_rate, betas=config.betas,
-                                           eps=config.eps, weight_decay=config.weight_decay, fused=True)
+        self.optimizer = Optimizer(self.model, config)
         self.ema = Ema(self.model, config.ema) if config.ema else None
         self.sampler = Sampler(learner.count, config.batch_size, config.seed)
         self.curve = LossCurve(self.out_dir / "loss.csv")
@@ -155,15 +156,13 @@ class _Run:
         self.model.train()
         rng = generator(self.config.seed, self.step)
         losses = self.learner.losses(self.sampler.indices(self.step), rng)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.forget_gradients()
         losses["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(self.trained, self.config.grad_clip)
+        norm = self.optimizer.clip(self.config.grad_clip)
         if not torch.isfinite(norm):       # before the step: the weights of the last good one stay
             raise _diverged("a finite gradient", f"norm {norm.item()}, losses "
                             f"{ {name: value.item() for name, value in losses.items()} }", self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.total_steps, self.config)
-        self.optimizer.step()
+        self.optimizer.step(learning_rate(self.step, self.total_steps, self.config))
         if self.ema:
             self.ema.update(self.model, self.step)
         self._note({name: value.item() for name, value in losses.items()})
@@ -217,7 +216,8 @@ class _Run:
         elapsed_s = self.clock.now_s() - self.start_s
         left_s = self._step_s() * (self.total_steps - self.step)
         rate = learning_rate(self.step, self.total_steps, self.config)
-        return Progress(self.step, self.total_steps, self.latest, rate, elapsed_s, left_s)
+        note = str(getattr(self.learner, "note", ""))
+        return Progress(self.step, self.total_steps, self.latest, rate, elapsed_s, left_s, note)
 
     def result(self) -> TrainResult:
         return TrainResult(self.out_dir / "policy", self.curve.path, self.step, self.total_steps,
