@@ -96,7 +96,7 @@ class SiglipTower(nn.Module):
         image = image.to(self.patch_embedding.weight.dtype)
         patches = self.patch_embedding(image).flatten(2).transpose(1, 2)         # (B, 1024, 768)
         self._check_count(patches.shape[1], image)
-        x = patches + self.position_embedding.weight
+        x = (patches + self.position_embedding.weight).contiguous()      # a row a patch: every layer walks along rows
         for layer in self.layers:
             x = layer(x)
         return self.connector(pixel_shuffle(self.norm(x), self.shuffle))         # (B, 64, 960)
