@@ -5,7 +5,7 @@
     policy.weights.random                                                # ('expert',): the part that will learn
 
 The folder is one that transformers wrote: `model.safetensors`, or several files and their index. Text layers that the
-policy does not keep are skipped, and so is the word predictor.
+policy does not keep are skipped, and the word predictor is where the policy has none.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ def load_backbone(model: SmolVLA, folder: str | Path, dtype: torch.dtype | None 
     wanted = {name for name in own if name.startswith(PARTS["backbone"]) and name != HEAD}
     _refuse_missing(wanted - found, Path(folder))
     broken = [pour(model, file, sorted(own & file.stored.keys()), dtype) for file in files]
-    head = next((file.path for file in files if HEAD in file.stored), None)
     return LoadedWeights(tuple(sorted(own & found)), tuple(sorted(own - found - {HEAD})),
                          _foreign(found - own, len(model.language.layers)),
-                         tuple(name for names in broken for name in names), source=head, head=head is not None)
+                         tuple(name for names in broken for name in names))
 
 
 def _files(folder: Path) -> list[Path]:
