@@ -32,7 +32,7 @@ class TaskTokenizer:
     def __init__(self, folder: Path, max_length: int, pad_to: str = "longest",
                  truncation_side: str | None = None):
         self.folder, self.max_length, self.pad_to = Path(folder), max_length, pad_to
-        self._tokenizer = _open(self.folder / "tokenizer.json")
+        self._tokenizer = open_tokenizer(self.folder / "tokenizer.json")
         settings = _settings(self.folder)
         self.truncation_side = truncation_side or settings.get("truncation_side", "right")
         self._pad = self._id(settings.get("pad_token", "<|im_end|>"))
@@ -83,7 +83,8 @@ def with_newline(task: str) -> str:
     return task if task.endswith("\n") else f"{task}\n"
 
 
-def _open(path: Path) -> Tokenizer:
+def open_tokenizer(path: Path) -> Tokenizer:
+    """A `tokenizer.json` that neither cuts off nor pads by itself. Errors: SK507."""
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:                     # the library raises bare Exceptions

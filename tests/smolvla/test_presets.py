@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from smolkit.report import SmolkitError
 from smolkit.smolvla.freezing import freeze, trainable_count
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import theirs
@@ -53,6 +54,12 @@ def test_the_smaller_backbone_at_several_depths(layers, total, head, trainable):
     preset = build_preset("under200m")
     model = skeleton(replace(preset, backbone=replace(preset.backbone, lm_head=head > 0)), num_vlm_layers=layers)
     assert (count(model), count(model, "language.head."), trainable_count(model)) == (total, head, trainable)
+
+
+@pytest.mark.parametrize("multiplier", [0.001, 0.7511])                # 0 and 721 numbers
+def test_an_expert_without_room_for_sines_and_cosines_is_refused(multiplier):
+    with pytest.raises(SmolkitError, match="SK501[^$]*expert_width_multiplier"):
+        skeleton(build_preset("base"), expert_width_multiplier=multiplier)
 
 
 def test_under200m_is_under_200_million_all_included():
