@@ -82,6 +82,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     return out.transpose(1, 2).flatten(2)
 
 
+class Linear(nn.Linear):
+    """A matrix; tokens of another precision than its weights' are rounded to that first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
 class RMSNorm(nn.Module):
     """Scales every token to length one (root mean square), then each number by a learned weight."""
 
@@ -101,10 +108,10 @@ class Projections(nn.Module):
 
     def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, kv_width: int):
         super().__init__()
-        self.q_proj = nn.Linear(width, heads * head_dim, bias=False)
-        self.k_proj = nn.Linear(kv_width, kv_heads * head_dim, bias=False)
-        self.v_proj = nn.Linear(kv_width, kv_heads * head_dim, bias=False)
-        self.o_proj = nn.Linear(heads * head_dim, width, bias=False)
+        self.q_proj = Linear(width, heads * head_dim, bias=False)
+        self.k_proj = Linear(kv_width, kv_heads * head_dim, bias=False)
+        self.v_proj = Linear(kv_width, kv_heads * head_dim, bias=False)
+        self.o_proj = Linear(heads * head_dim, width, bias=False)
 
 
 class GatedMLP(nn.Module):
@@ -112,9 +119,9 @@ class GatedMLP(nn.Module):
 
     def __init__(self, width: int, ffn: int):
         super().__init__()
-        self.gate_proj = nn.Linear(width, ffn, bias=False)
-        self.up_proj = nn.Linear(width, ffn, bias=False)
-        self.down_proj = nn.Linear(ffn, width, bias=False)
+        self.gate_proj = Linear(width, ffn, bias=False)
+        self.up_proj = Linear(width, ffn, bias=False)
+        self.down_proj = Linear(ffn, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -137,9 +144,6 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(width, eps)
         self.mlp = GatedMLP(width, ffn)
 
-    def normed(self, x: Tensor) -> Tensor:
-        return self.input_layernorm(x).to(self.self_attn.q_proj.weight.dtype)        # (B, S, width)
-
     def query(self, normed: Tensor, turn: Rotation) -> Tensor:
         query = self.self_attn.q_proj(normed).unflatten(-1, (-1, self.head_dim))     # (B, S, h, d)
         return rope(query, turn)
@@ -151,6 +155,6 @@ class Block(nn.Module):
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Adds the answer to the stream, then the token's own thinking. (B, S, h * d) -> (B, S, width)."""
-        answer = self.self_attn.o_proj(attended.to(self.self_attn.o_proj.weight.dtype))
+        answer = self.self_attn.o_proj(attended)
         x = (x + answer).to(answer.dtype)          # from here on the stream has the weights' dtype
         return x + self.mlp(self.post_attention_layernorm(x))

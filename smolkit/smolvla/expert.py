@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from smolkit.report import SmolkitError
 from smolkit.smolvla.attention import (
     Block,
+    Linear,
     RMSNorm,
     Rotation,
     Watch,
@@ -110,10 +111,10 @@ class ActionExpert(nn.Module):
         self.plan = expert_plan(config, text.layers)
         self.layers = nn.ModuleList(_expert_block(width, text, layer.kind) for layer in self.plan)
         self.norm = RMSNorm(width, text.eps)
-        self.action_in = nn.Linear(config.max_action_dim, width)
-        self.action_out = nn.Linear(width, config.max_action_dim)
-        self.action_time_in = nn.Linear(2 * width, width)
-        self.action_time_out = nn.Linear(width, width)
+        self.action_in = Linear(config.max_action_dim, width)
+        self.action_out = Linear(width, config.max_action_dim)
+        self.action_time_in = Linear(2 * width, width)
+        self.action_time_out = Linear(width, width)
 
     def read(self, memory: Memory, chunk: int) -> Context:
         """Prepares the notes for `chunk` action tokens; cross layers translate them here, once."""
@@ -132,12 +133,12 @@ class ActionExpert(nn.Module):
         if planned.kind == "self":
             return key, value
         project = layer.self_attn.k_proj, layer.self_attn.v_proj
-        return tuple(matrix(x.flatten(2).to(matrix.weight.dtype)).unflatten(-1, x.shape[2:])    # (B, P, g, d)
+        return tuple(matrix(x.flatten(2)).unflatten(-1, x.shape[2:])    # (B, P, g, d)
                      for matrix, x in zip(project, (key, value), strict=True))
 
     def embed(self, x_t: Tensor, time: Tensor) -> Tensor:
         """Noisy actions (B, T, A) and their time (B,) -> action tokens (B, T, E)."""
-        action = self.action_in(x_t.to(self.action_in.weight.dtype))                 # (B, T, E)
+        action = self.action_in(x_t)                 # (B, T, E)
         when = time_embedding(time, action.shape[-1], *self.periods).to(action.dtype)
         both = torch.cat([action, when[:, None].expand_as(action)], dim=2)           # (B, T, 2E)
         return self.action_time_out(F.silu(self.action_time_in(both)))
@@ -146,11 +147,11 @@ class ActionExpert(nn.Module):
         """The velocity at (x_t, t): (B, T, A), float32."""
         x = self.embed(x_t, time)                                                    # (B, T, E)
         for index, layer in enumerate(self.layers):
-            query, key, value, mask = self._look(index, layer.normed(x), context)
+            query, key, value, mask = self._look(index, layer.input_layernorm(x), context)
             if watch is not None:
                 watch(index, query, key, mask)
             x = layer.finish(x, attend(query, key, value, mask))
-        return self.action_out(self.norm(x).to(self.action_out.weight.dtype)).float()
+        return self.action_out(self.norm(x)).float()
 
     def _look(self, index: int, normed: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Query, keys, values and mask of a layer: the notes alone, or the notes and the earlier actions."""

@@ -73,7 +73,7 @@ class LanguageModel(nn.Module):
         turn = rotation(positions(pad)[:, known:], self.layers[0].head_dim)
         keys, values, x = [], [], prefix.tokens
         for index, layer in enumerate(self.layers):
-            normed = layer.normed(x)
+            normed = layer.input_layernorm(x)
             key, value = layer.key_value(normed, turn)                                           # (B, n, g, d)
             if memory is not None:
                 key, value = torch.cat([memory.keys[index], key], 1), torch.cat([memory.values[index], value], 1)

@@ -27,6 +27,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from smolkit.report import SmolkitError
+from smolkit.smolvla.attention import Linear
 from smolkit.smolvla.freezing import freeze, learn
 from smolkit.smolvla.model import SmolVLA
 
@@ -35,7 +36,7 @@ TARGETS = (r"expert\.layers\.\d+\.self_attn\.[qv]_proj"
            r"|state_proj|expert\.action_(in|out|time_in|time_out)")
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(Linear):
     """A frozen matrix W and two thin ones: y = W x + b + scale * B (A x), with A (r, in) and B (out, r)."""
 
     def __init__(self, frozen: nn.Linear, rank: int, scale: float):
@@ -51,9 +52,9 @@ class LoRALinear(nn.Linear):
         added = self.lora_B(self.lora_A(x.to(self.lora_A.weight.dtype)))             # (..., out), by way of (..., r)
         return (y + self.scale * added).to(y.dtype)
 
-    def merged(self) -> nn.Linear:
+    def merged(self) -> Linear:
         """One matrix that does the same: W + scale * B A."""
-        plain = nn.Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
+        plain = Linear(self.in_features, self.out_features, self.bias is not None, device="meta")
         added = self.scale * self.lora_B.weight.float() @ self.lora_A.weight.float()           # (out, in)
         plain.weight = nn.Parameter((self.weight + added).to(self.weight.dtype).detach())
         plain.bias = self.bias

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from smolkit.report import SmolkitError
 from smolkit.smolvla import aloha
+from smolkit.smolvla.attention import Linear
 from smolkit.smolvla.backbone import Backbone, check_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.expert import ActionExpert, vlm_depth
@@ -54,7 +55,7 @@ class SmolVLA(nn.Module):
             check_special_ids(backbone)
         self.vision = build_vision(backbone.vision, text.width, len(config.cameras))
         self.language = LanguageModel(text, vlm_depth(config, text.layers), backbone.lm_head)
-        self.state_proj = nn.Linear(config.max_state_dim, text.width)
+        self.state_proj = Linear(config.max_state_dim, text.width)
         self.expert = ActionExpert(config, text)
         freeze(self)
 
@@ -126,7 +127,7 @@ class SmolVLA(nn.Module):
         state = batch["observation.state"]
         newest = state[:, -1] if state.ndim == 3 else state                                      # (B, s)
         newest = aloha.state_in(newest) if self.config.adapt_to_pi_aloha else newest
-        wide = widen(newest, self.config.max_state_dim).to(self.state_proj.weight.dtype)         # (B, 32)
+        wide = widen(newest, self.config.max_state_dim)                                          # (B, 32)
         token = self.state_proj(wide)[:, None]                                                   # (B, 1, H)
         return stretch(token, token.new_ones(len(token), dtype=torch.bool), begins_stage=True)
 

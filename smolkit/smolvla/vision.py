@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smolkit.report import SmolkitError
-from smolkit.smolvla.attention import attend
+from smolkit.smolvla.attention import Linear, attend
 from smolkit.smolvla.backbone import VisionConfig
 
 
@@ -25,8 +25,8 @@ class VisionAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.q_proj, self.k_proj = Linear(width, width), Linear(width, width)
+        self.v_proj, self.out_proj = Linear(width, width), Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (project(x).unflatten(-1, (self.heads, -1))          # (B, P, heads, d)
@@ -39,7 +39,7 @@ class VisionMLP(nn.Module):
 
     def __init__(self, width: int, ffn: int):
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, ffn), nn.Linear(ffn, width)
+        self.fc1, self.fc2 = Linear(width, ffn), Linear(ffn, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
@@ -89,7 +89,7 @@ class SiglipTower(nn.Module):
         self.position_embedding = nn.Embedding((config.image_px // config.patch_px) ** 2, config.width)
         self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.connector = nn.Linear(config.width * config.shuffle ** 2, width_out, bias=False)
+        self.connector = Linear(config.width * config.shuffle ** 2, width_out, bias=False)
 
     def forward(self, image: Tensor, camera: int = 0) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, tokens, width_out). All cameras share these eyes."""
