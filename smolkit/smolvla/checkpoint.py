@@ -34,11 +34,10 @@ from smolkit.smolvla import adapter_files, hub, processor_files
 from smolkit.smolvla.backbone import BACKBONES, Backbone, backbone_to_dict, read_backbone, with_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.lora import adapters, trained_whole
-from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.processors import Stats
-from smolkit.smolvla.weights import HEAD, LoadedWeights, WeightsFile, fill
+from smolkit.smolvla.weights import HEAD, LoadedWeights, WeightsFile, empty_model, fill
 
 WEIGHTS = "model.safetensors"
 
@@ -62,7 +61,7 @@ def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, t
     sizes = backbone if isinstance(backbone, Backbone) else _sizes(config, vlm)
     processors = processor_files.read(folder, config, {**(stats or {}), **file.statistics}, tokenizer or vlm)
     sizes = with_special_ids(sizes, processors.tokenizer.folder)     # of the tokenizer that is truly used
-    model = _empty_model(config, replace(sizes, lm_head=False))
+    model = empty_model(config, replace(sizes, lm_head=False))
     found = fill(model, file, dtype, device)
     if adapter is not None:
         whole, broken = adapter_files.attach(model, folder, adapter, dtype, device)
@@ -162,12 +161,6 @@ def _named_base(weights: LoadedWeights) -> str:
                            "add_lora was called on a new policy, whose own weights would be lost",
                            "save it before add_lora and load that, or merge(policy.model) first")
     return weights.base
-
-
-def _empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
-    """The network without memory for its weights: they come from the file. Nothing random is ever made."""
-    with torch.device("meta"):
-        return SmolVLA(config, backbone)
 
 
 def _backbone_folder(folders: tuple[Path, Path], config: SmolVLAConfig, given: Path | Backbone | None,

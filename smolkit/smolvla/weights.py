@@ -16,15 +16,20 @@ to load. Nothing of the file stays mapped, so it may be replaced while the polic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from smolkit.report import Check, Report, SmolkitError
+from smolkit.smolvla.backbone import Backbone
+from smolkit.smolvla.config import SmolVLAConfig
+from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.names import ours, split_statistics, theirs
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -121,6 +126,19 @@ class WeightsFile:
             raise SmolkitError("SK510", f"a whole {self.path.name}", f"{self.path}: {error}",
                                "the download or the copy was cut off, or the disk was full while saving",
                                "compare the file's size with the original and copy it again") from error
+
+
+class Undrawn(TorchFunctionMode):
+    """Draws no random numbers: for weights without memory, torch would import its compiler first, for 3 s."""
+
+    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **(kwargs or {}))
+
+
+def empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
+    """The network without memory for its weights: they come from a file. Nothing random is ever made."""
+    with torch.device("meta"), Undrawn():
+        return SmolVLA(config, backbone)
 
 
 def fill(model: nn.Module, file: WeightsFile, dtype: torch.dtype | None = torch.float32,
