@@ -56,7 +56,9 @@ def token_budget(policy: SmolVLAPolicy, observation: Observation) -> tuple[Part,
     parts: list[Part] = []
     for name, count, real, side in _stretches(policy, prepared(policy, observation)):
         parts.append(Part(name, parts[-1].columns.stop if parts else 0, count, real, side))
-    return tuple(parts)
+    total = parts[-1].columns.stop
+    padding = max(0, policy.model.config.prefix_length - total)
+    return (*parts, Part("padding", total, padding, 0)) if padding else tuple(parts)
 
 
 def prepared(policy: SmolVLAPolicy, observation: Observation) -> Batch:
@@ -67,11 +69,10 @@ def prepared(policy: SmolVLAPolicy, observation: Observation) -> Batch:
 def _stretches(policy: SmolVLAPolicy, batch: Batch) -> Iterator[tuple[str, int, int, int]]:
     """Name, count, how many are real, and the side of their grid."""
     config, vision = policy.model.config, policy.model.backbone.vision
-    special, total = config.add_image_special_tokens, 0
-    side = math.isqrt(vision.tokens_per_image) if vision.kind == "siglip" else 0
+    count, special = vision.tokens_per_image, config.add_image_special_tokens
+    side = math.isqrt(count) if vision.kind == "siglip" else 0
     for picture in policy.model.pictures(batch):
         real = bool(picture.mask.any())
-        count, total = vision.tokens_per_image, total + vision.tokens_per_image + 3 * special
         if special:
             yield "special", 2, 2, 0
         yield role_of(policy, config.cameras[picture.camera]) if real else "empty", count, count * real, side
@@ -80,8 +81,6 @@ def _stretches(policy: SmolVLAPolicy, batch: Batch) -> Iterator[tuple[str, int, 
     words = batch["observation.language.attention_mask"]
     yield "words", words.shape[1], int(words.sum()), 0
     yield "state", 1, 1, 0
-    if config.prefix_length > (total := total + words.shape[1] + 1):
-        yield "padding", config.prefix_length - total, 0, 0
 
 
 def role_of(policy: SmolVLAPolicy, camera: str) -> str:

@@ -42,7 +42,9 @@ def test_the_error_is_carried_back_as_an_explicit_jacobian_does(t):
     trust = chunk_weights("LINEAR", 4, 1, 3).double()[:, None]
     error = (old - (x - t * curved(x, t))) * trust
     wanted = curved(x, t) - guidance_weight(t, 10) * (jacobian.T @ error.flatten()).view_as(x)
-    torch.testing.assert_close(guided(curved, rtc)(x, t), wanted, atol=1e-12, rtol=1e-12)
+    found = guided(curved, rtc)(x, t)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-12)
+    assert not found.requires_grad                     # or a walk would drag all its steps' graphs along
     as_lerobot = curved(x, t) - guidance_weight(t, 10) * error
     torch.testing.assert_close(guided(curved, replace(rtc, jacobian="identity"))(x, t), as_lerobot)
     assert (wanted - as_lerobot).abs().max() > 0.01
