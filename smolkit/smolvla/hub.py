@@ -15,7 +15,7 @@ from pathlib import Path
 from smolkit.report import SmolkitError
 
 POLICY = ("config.json", "model.safetensors", "adapter_config.json", "adapter_model.safetensors",
-          "policy_preprocessor*", "policy_postprocessor*", "tokenizer/*.json", "vlm/*.json")
+          "policy_preprocessor*", "policy_postprocessor*", "tokenizer/*.json", "vlm/*.json", "tasks.json")
 BACKBONE = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")     # no weights
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

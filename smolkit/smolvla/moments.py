@@ -14,17 +14,20 @@ there, so that a sentence has something to decide. A dataset's own pictures are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smolkit.arm.joints import from_radians
 from smolkit.cameras.camera import Observation
+from smolkit.data.reader import Dataset
 
 if TYPE_CHECKING:
-    from smolkit.data.reader import Dataset
+    from smolkit.sim.world import World
 
 SCENES = ((7, 4), (11, 8), (2, 13))  # (seed, steps of 0.1 s into a demonstration): setting out ... at the cube
 LARGEST_PX = 128                   # larger pictures are drawn with shadows, which takes a CPU seconds
@@ -53,10 +56,7 @@ def simulated(cameras: Sequence[str], height_px: int, width_px: int) -> tuple[Mo
         world.close()
 
 
-def _simulated(world, cameras: Sequence[str], size_px: tuple[int, int], seed: int, steps: int) -> Moment:
-    from itertools import islice
-
-    from smolkit.arm.joints import from_radians
+def _simulated(world: World, cameras: Sequence[str], size_px: tuple[int, int], seed: int, steps: int) -> Moment:
     from smolkit.sim.demonstrator import Demonstrator, episode
     from smolkit.sim.tasks import TASKS
     task = TASKS["place"].vary(distractors=(1, 1), boxes=(2, 2))
@@ -86,11 +86,15 @@ def _picture(views: dict[str, np.ndarray], view: str) -> np.ndarray:
     return np.ascontiguousarray(views["front"][:, ::-1]) if view == "mirrored" else views[view]
 
 
+def asked(moments: Sequence[Moment], tasks: Sequence[str]) -> tuple[Moment, ...]:
+    """The same moments with instructions that a policy has learned."""
+    turns = [(*tasks[i % len(tasks):], *tasks[:i % len(tasks)])[:SENTENCES] for i in range(len(moments))]
+    return tuple(replace(moment, observation=replace(moment.observation, task=turn[0]), sentences=turn)
+                 for moment, turn in zip(moments, turns, strict=True))
+
+
 def recorded(root: str | Path, names: dict[str, str], horizon: int, count: int = 4) -> tuple[Moment, ...]:
     """Moments of a dataset, spread over its episodes. names: the dataset's camera -> the policy's."""
-    from contextlib import closing
-
-    from smolkit.data.reader import Dataset
     with closing(Dataset(root)) as dataset:
         episodes = np.linspace(0, len(dataset.episodes) - 1, count).round().astype(int)
         shares = np.linspace(0.15, 0.7, count)              # into an episode: neither its rest nor its end
@@ -105,4 +109,5 @@ def _recorded(dataset: Dataset, names: dict[str, str], horizon: int, episode: in
     others = [sentence for sentence in dataset.tasks if sentence != task]
     pictures = {ours: dataset.frames(theirs, [row])[0] for theirs, ours in names.items()}
     seen = Observation(np.asarray(dataset.columns["observation.state"][row], float), pictures, task)
-    return Moment(seen, (task, *others[:SENTENCES - 1]), np.asarray(dataset.columns["action"][row:min(row + horizon, end)]))
+    actions = np.asarray(dataset.columns["action"][row:min(row + horizon, int(end))], float)
+    return Moment(seen, (task, *others[:SENTENCES - 1]), actions)

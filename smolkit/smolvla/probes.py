@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from smolkit.cameras.camera import Observation
+from smolkit.smolvla.config import SmolVLAConfig
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.prefix import Picture, Seen, joined
 
@@ -43,16 +44,11 @@ class Probe:
 
     def __init__(self, policy: SmolVLAPolicy, seed: int = 0):
         self.policy, self.model, self.config = policy, policy.model, policy.model.config
+        self.cameras = real_cameras(self.config)
         self.horizon = min(self.config.chunk_size, HORIZON)
         rng = torch.Generator().manual_seed(seed)
         self._noise = torch.randn(DRAWS, self.horizon, self.config.max_action_dim, generator=rng)
         self._looked: dict[tuple[int, bytes], Tensor] = {}
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """The cameras the policy truly has, by its own names."""
-        promised = {f"observation.images.empty_camera_{i}" for i in range(self.config.empty_cameras)}
-        return tuple(name for name in self.config.cameras if name not in promised)
 
     @torch.no_grad()
     def plans(self, observation: Observation) -> Tensor:
@@ -89,6 +85,12 @@ class Probe:
             return torch.zeros(1, self.config.state_dim)
         state = torch.tensor(np.asarray(state_deg, np.float32))[None]
         return normalizer.apply("observation.state", state).clamp(-2, 2)
+
+
+def real_cameras(config: SmolVLAConfig) -> tuple[str, ...]:
+    """The cameras that a policy truly has, by its own names; not those that are promised to stay empty."""
+    promised = {f"observation.images.empty_camera_{i}" for i in range(config.empty_cameras)}
+    return tuple(name for name in config.cameras if name not in promised)
 
 
 def spread(plans: Tensor) -> float:

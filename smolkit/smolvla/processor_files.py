@@ -25,7 +25,7 @@ from smolkit.smolvla.fields import fits
 from smolkit.smolvla.processors import Normalizer, Processors, Stats
 from smolkit.smolvla.tokenizer import TaskTokenizer
 
-BEFORE, AFTER = "policy_preprocessor", "policy_postprocessor"
+BEFORE, AFTER, TASKS = "policy_preprocessor", "policy_postprocessor", "tasks.json"
 KNOWN = {"rename_observations_processor", "to_batch_processor", "smolvla_new_line_processor",
          "tokenizer_processor",
          "device_processor", "normalizer_processor", "unnormalizer_processor"}
@@ -61,6 +61,8 @@ def write(folder: Path, config: SmolVLAConfig, processors: Processors) -> None:
         for step in steps:
             if "state_file" in step:
                 save_file(flat, folder / step["state_file"])
+    if processors.tasks:                               # a file of ours, which LeRobot does not read
+        (folder / TASKS).write_text(json.dumps(list(processors.tasks)), encoding="utf-8")
 
 
 def read(folder: Path, config: SmolVLAConfig, stats: Stats, tokenizer_folder: Path) -> Processors:
@@ -81,7 +83,26 @@ def read(folder: Path, config: SmolVLAConfig, stats: Stats, tokenizer_folder: Pa
                               settings.get("max_length", config.tokenizer_max_length),
                               settings.get("padding", config.pad_language_to))
     renames = steps.get("rename_observations_processor", {}).get("config", {}).get("rename_map", {})
-    return Processors(normalizer, tokenizer, dict(renames))
+    return Processors(normalizer, tokenizer, dict(renames), _read_tasks(folder / TASKS))
+
+
+def _read_tasks(path: Path) -> tuple[str, ...]:
+    """The instructions that the policy learned; none where nobody noted them."""
+    if not path.exists():
+        return ()
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_pipeline(path, f"{type(error).__name__}: {error}") from error
+    if not fits(tasks, list[str]):
+        raise _no_pipeline(path, f"no list of sentences: {str(tasks)[:80]}")
+    return tuple(tasks)
+
+
+def statistics(folder: Path) -> tuple[Stats, Stats]:
+    """What a checkpoint's two pipelines hold, each by itself: before the network and after it."""
+    before = _read_steps(folder, BEFORE).get("normalizer_processor", {})
+    return _read_statistics(folder, before), _read_statistics(folder, _after(folder))
 
 
 def _after(folder: Path) -> dict[str, Any]:

@@ -98,6 +98,7 @@ class Processors:
     normalizer: Normalizer
     tokenizer: TaskTokenizer
     rename_map: dict[str, str] = field(default_factory=dict)            # dataset's name -> policy's name
+    tasks: tuple[str, ...] = ()                # the instructions it learned, where somebody noted them
 
     def before(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch in robot units, with `task` (B sentences) -> what `SmolVLA` takes, as a new dict."""
@@ -117,7 +118,7 @@ class Processors:
 
 
 def make_processors(config: SmolVLAConfig, stats: Mapping[str, Mapping[str, Any]], tokenizer_folder: Path,
-                    rename_map: Mapping[str, str] | None = None) -> Processors:
+                    rename_map: Mapping[str, str] | None = None, tasks: Sequence[str] = ()) -> Processors:
     """The processors of a new policy; `stats` come from the dataset it learns from, under its own names."""
     renames = dict(rename_map or {})
     tensors = {renames.get(name, name): {key: torch.as_tensor(value) for key, value in values.items()}
@@ -129,7 +130,7 @@ def make_processors(config: SmolVLAConfig, stats: Mapping[str, Mapping[str, Any]
         if name in features:
             normalizer.apply(name, torch.zeros(features[name].shape))  # red now, not at the first step
     tokenizer = TaskTokenizer(tokenizer_folder, config.tokenizer_max_length, config.pad_language_to)
-    return Processors(normalizer, tokenizer, renames)
+    return Processors(normalizer, tokenizer, renames, tuple(tasks))
 
 
 def _sentences(task: str | Sequence[str]) -> list[str]:

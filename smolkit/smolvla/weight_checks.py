@@ -40,15 +40,6 @@ DRAWN = {"even": (1.80, 3 ** 0.5), "cut bell": (2.37, 2.273), "bell": (3.0, None
 READ_OF_THE_LAST = ("input_layernorm", "k_proj", "v_proj")
 
 
-def check_finite(model: SmolVLA) -> Check:
-    """Are all weights numbers?"""
-    broken = [name for name, value in model.state_dict().items() if not _finite(value)]
-    return Check("SK571", "weights are numbers", not broken, "no NaN and no infinity",
-                 _listed(broken) if broken else f"all of {_count(model):,}",
-                 "the training diverged, or bfloat16 weights were turned into float16 and did not fit",
-                 "take an earlier checkpoint; train with a lower learning rate and a gradient limit")
-
-
 def check_dtypes(model: SmolVLA) -> Check:
     """Do the weights have formats in which the network computes?"""
     kinds: dict[torch.dtype, int] = {}
@@ -136,20 +127,5 @@ def _read(model: SmolVLA) -> Iterator[tuple[str, Tensor]]:
             yield name, weight
 
 
-def _finite(value: Tensor) -> bool:
-    if not value.is_floating_point() or not value.numel():
-        return True
-    least, most = value.float().aminmax() if value.numel() < 1e6 else value.aminmax()
-    return bool(torch.isfinite(least) and torch.isfinite(most))
-
-
-def _count(model: SmolVLA) -> int:
-    return sum(value.numel() for value in model.parameters())
-
-
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _listed(names: list[str]) -> str:
-    return f"{len(names)} tensors: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
