@@ -33,10 +33,10 @@ PROJECTIONS = ("state_proj", "action_in_proj", "action_out_proj", "action_time_m
 class LeRobot:
     """The far end of the pipe; importing LeRobot takes about 8 s, once."""
 
-    def __init__(self, python: str, threads: int = 1, device: str = "cpu"):
+    def __init__(self, python: str, threads: int = 1, device: str = "cpu", module: str = "benchmarks.lerobot_policy"):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
                "OMP_NUM_THREADS": str(threads)}
-        self._process = subprocess.Popen([python, "-m", "benchmarks.lerobot_policy", device], env=env, text=True,
+        self._process = subprocess.Popen([python, "-m", module, device], env=env, text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, do: str, **details: Any) -> dict[str, Any]:
@@ -193,6 +193,7 @@ class Desk:
     """Keeps the policy and the last inputs between two questions; every method is one `do`."""
 
     def __init__(self, device: str):
+        import_policy()                            # long; not part of anything that is timed
         self.device = device
         self.policy: Any = None
         self.before: Any = None
@@ -279,13 +280,12 @@ def memory_mb() -> dict[str, float]:
     return {"peak_mb": kib["VmHWM"] / 1024, "rss_mb": kib["VmRSS"] / 1024}
 
 
-def serve(device: str) -> None:
-    """Answers questions until the pipe closes; what LeRobot prints goes to stderr."""
+def serve(make_desk: Callable[[], Any]) -> None:
+    """Answers questions until the pipe closes, each by the desk's method of its name; prints go to stderr."""
     answers, sys.stdout = sys.stdout, sys.stderr
     import torch
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    import_policy()                                # long; not part of anything that is timed
-    desk = Desk(device)
+    desk = make_desk()
     for line in sys.stdin:
         question = json.loads(line)
         try:
@@ -297,4 +297,4 @@ def serve(device: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(lambda: Desk(sys.argv[1]))

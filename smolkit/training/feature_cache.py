@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from smolkit.smolvla.language import Memory
 from smolkit.smolvla.model import Batch, SmolVLA
-from smolkit.smolvla.prefix import Picture
+from smolkit.smolvla.prefix import Picture, Seen
 from smolkit.training.shelf import Shelf
 
 VERSION = 1        # to be raised when the eyes' or the language model's mathematics, or an entry's layout, changes
@@ -32,15 +32,20 @@ WORDS = ("observation.language.tokens", "observation.language.attention_mask")
 
 
 class FeatureCache:
-    """Image tokens of single pictures (`see`), or the notes on whole scenes (`read_scene`), by content."""
+    """Image tokens of single pictures (kind "tokens"), or the notes on whole scenes ("notes"), by content."""
 
-    def __init__(self, model: SmolVLA, shelf: Shelf, dtype: torch.dtype = torch.bfloat16):
-        self.model, self.shelf, self.dtype = model, shelf, dtype
+    def __init__(self, model: SmolVLA, shelf: Shelf, dtype: torch.dtype = torch.bfloat16, kind: str = "tokens"):
+        self.model, self.shelf, self.dtype, self.kind = model, shelf, dtype, kind
         special = (model.config.add_image_special_tokens, model.backbone)
         self._eyes = Fingerprint([model.vision], f"eyes {VERSION} {dtype}")
         self._reader = Fingerprint([model.vision, model.language.embed, model.language.layers],
                                    f"reader {VERSION} {dtype} {special}")
-        self._kind = "pictures"
+
+    def known(self, batch: Batch) -> dict[str, list[Seen] | Memory]:
+        """What frozen parts make of a batch, in `SmolVLA.forward`'s words."""
+        if self.kind == "notes":
+            return {"scene": self.read_scene(batch)}
+        return {"seen": self.model.look(batch, see=self.see)}
 
     def see(self, pictures: list[Picture]) -> list[Tensor]:
         """Each camera's tokens (B, n, H), as `SmolVLA.look` asks for them."""
@@ -56,7 +61,6 @@ class FeatureCache:
 
     def read_scene(self, batch: Batch) -> Memory:
         """The notes on every sample's pictures and words, as `SmolVLA.forward` takes them for `scene`."""
-        self._kind = "scenes"
         reader, pictures = self._reader(), self.model.pictures(batch)
         return _side_by_side([self._notes(reader, batch, pictures, row) for row in range(len(batch[WORDS[0]]))])
 
@@ -83,7 +87,8 @@ class FeatureCache:
 
     def text(self) -> str:
         """What is kept, in a few words."""
-        return f"cached {self.shelf.count:,} {self._kind}, {_size(self.shelf.bytes)}"
+        things = {"tokens": "pictures", "notes": "scenes"}[self.kind]
+        return f"cached {self.shelf.count:,} {things}, {_size(self.shelf.bytes)}"
 
 
 class Fingerprint:

@@ -45,7 +45,7 @@ def fresh_policy(preset: Preset, samples: Samples, seed: int = 0, fps: int = 10)
         torch.manual_seed(seed)
         model = SmolVLA(preset.config, preset.backbone)
     stats = {name: {"mean": s.mean, "std": s.std} for name, s in feature_statistics(samples).items()}
-    return SmolVLAPolicy(model, make_processors(preset.config, stats, ASSETS), fps)
+    return SmolVLAPolicy(model, make_processors(preset.config, stats, ASSETS, tasks=samples.tasks), fps)
 
 
 def feature_statistics(samples: Samples) -> dict[str, Statistics]:
@@ -84,7 +84,8 @@ def make_cache(model: SmolVLA, config: TrainConfig, folder: Path | None = None) 
                            "set cache to 'auto', or freeze these parts and switch augmentation off")
     if config.cache == "none" or reasons:
         return None
-    return FeatureCache(model, Shelf(1e9 * config.cache_gb, folder), getattr(torch, config.cache_dtype))
+    kind = "notes" if config.cache == "notes" else "tokens"
+    return FeatureCache(model, Shelf(1e9 * config.cache_gb, folder), getattr(torch, config.cache_dtype), kind)
 
 
 class SmolVLALearner:
@@ -152,8 +153,9 @@ class SmolVLALearner:
     def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
         batch = self.batch(indices, rng)
+        known = self.cache.known(batch) if self.cache else {}
         out = self.policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
-                                **self._known(batch))
+                                **known)
         if self._truth is None:
             return {"loss": out["loss"]}
         seen = torch.cat(out["image_tokens"], dim=1)                                      # (B, n, H)
@@ -161,14 +163,6 @@ class SmolVLALearner:
         auxiliary = (self.module["probe"](tokens.flatten(1)) - self._truth[indices]).square().mean()
         return {"loss": out["loss"] + self.config.auxiliary_weight * auxiliary,
                 "flow": out["loss"].detach(), "positions": auxiliary.detach()}
-
-    def _known(self, batch: dict[str, Tensor]) -> dict[str, object]:
-        """What frozen parts made of these pictures before, in `SmolVLA.forward`'s words."""
-        if self.cache is None:
-            return {}
-        if self.config.cache == "notes":
-            return {"scene": self.cache.read_scene(batch)}
-        return {"seen": self.policy.model.look(batch, see=self.cache.see)}
 
     @property
     def note(self) -> str:

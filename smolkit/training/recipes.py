@@ -28,6 +28,7 @@ def tour_recipe(**changes: object) -> TrainConfig:
 def finetune_recipe(**changes: object) -> TrainConfig:
     """SmolVLA's published fine-tuning: 20 000 steps of 64, no augmentation.
 
-    What is trained (the expert alone, or more) the policy's own config says, see `smolkit.smolvla.freezing`.
+    What is trained (the expert alone, or more) the policy's own config says, see `smolkit.smolvla.freezing`. A
+    checkpoint of 450 million parameters takes some seconds to write: every ten minutes is enough.
     """
-    return TrainConfig(threads=None).with_changes(**changes)
+    return TrainConfig(threads=None, checkpoint_every_s=600.0).with_changes(**changes)
