@@ -50,6 +50,7 @@ class Case:
     rename: bool = False                       # the recording's cameras have other names than the policy's
     history: bool = False                      # pictures and states with a time axis
     lm_head: bool = True
+    mixed: bool = False                        # compared in bfloat16 and float32 too
     refused: bool = False                      # ours says no on purpose, whatever LeRobot does
     seed: int = 0
 
@@ -92,7 +93,7 @@ class Case:
         rng = torch.Generator().manual_seed(self.seed + 2)
         out: dict[str, Tensor] = {}
         for i in set(range(self.cameras)) - set(self.absent):
-            size = (64, 64) if "resize_imgs_with_padding" in self.config else SIZES[i]
+            size = SIZES[i] if self.config.get("resize_imgs_with_padding", True) else (64, 64)
             picture = torch.rand(self.batch, 3, *size, generator=rng)
             out[self._recorded(i)] = picture
             if self.masked:
@@ -139,7 +140,7 @@ def scatter(model: torch.nn.Module, seed: int) -> None:
 
 def named_cases() -> Iterator[Case]:
     """Corners that a random walk would rarely reach, one setting at a time."""
-    yield Case("as published, tiny")
+    yield Case("as published, tiny", mixed=True)
     yield Case("without lm_head", lm_head=False)
     yield Case("one camera", cameras=1)
     yield Case("three cameras", cameras=3)
@@ -148,7 +149,7 @@ def named_cases() -> Iterator[Case]:
     yield Case("two empty cameras", {"empty_cameras": 2})
     yield Case("absent camera, 1 empty", {"empty_cameras": 1}, cameras=3, absent=(1,))
     yield Case("absent camera, 2 empty, special", {"empty_cameras": 2, "add_image_special_tokens": True}, absent=(0,))
-    yield Case("special image tokens", {"add_image_special_tokens": True})
+    yield Case("special image tokens", {"add_image_special_tokens": True}, mixed=True)
     yield Case("pictures masked", masked=True, batch=4)
     yield Case("special tokens, pictures masked", {"add_image_special_tokens": True}, masked=True, batch=4)
     yield Case("prefix of 60", {"prefix_length": 60})
@@ -165,7 +166,7 @@ def named_cases() -> Iterator[Case]:
                                                                       "ACTION": mode}})
     yield Case("pictures normalised", {"normalization_mapping": {"VISUAL": "MEAN_STD", "STATE": "MEAN_STD",
                                                                  "ACTION": "MEAN_STD"}})
-    yield Case("Aloha", {"adapt_to_pi_aloha": True}, state=14, action=14)
+    yield Case("Aloha", {"adapt_to_pi_aloha": True}, state=14, action=14, mixed=True)
     yield Case("32 joints", state=32, action=32)
     yield Case("room for 7 joints", {"max_state_dim": 7, "max_action_dim": 7})
     yield Case("chunk of 300", {"chunk_size": 300})
@@ -181,7 +182,8 @@ def depth_cases() -> Iterator[Case]:
     """Which layers are self and cross layers, and how many the expert has."""
     for mode in ("cross_attn", "self_attn", "cross", "prefix"):
         for every in (-1, 0, 1, 2, 3, 5):
-            yield Case(f"{mode}, self every {every}", {"attention_mode": mode, "self_attn_every_n_layers": every})
+            yield Case(f"{mode}, self every {every}", {"attention_mode": mode, "self_attn_every_n_layers": every},
+                       mixed=every == 0)
     for layers in (0, -1, 1, 6, 9):
         yield Case(f"{layers} language layers", {"num_vlm_layers": layers})
     for experts, every in ((2, 0), (2, 4), (2, 9), (1, 0), (1, 2), (2, 2), (2, 1), (3, 2)):
@@ -224,3 +226,12 @@ def random_case(seed: int) -> Case:
     return Case(f"random {seed}", config, cameras=cameras, absent=absent, masked=rng.random() < 0.3,
                 state=rng.randint(1, 32), action=rng.randint(1, 32), batch=rng.randint(1, 4),
                 rename=rng.random() < 0.3, seed=seed)
+
+
+def full_cases() -> Iterator[Case]:
+    """The published sizes, on both backbones."""
+    published = {"num_vlm_layers": 16, "chunk_size": 50, "resize_imgs_with_padding": (512, 512),
+                 "tokenizer_max_length": 48}
+    yield Case("full size, 450M", published, TextConfig(), VisionConfig(), mixed=True)
+    yield Case("under 200M", {**published, "num_vlm_layers": 12}, mixed=True, lm_head=False, vision=VisionConfig(),
+               text=TextConfig(width=576, ffn=1536, layers=30, heads=9, kv_heads=3))

@@ -4,15 +4,18 @@
 
 Each case is a small policy of random weights, saved by us and loaded by LeRobot 0.4.4 (its SigLIP positions put
 right). Both get the same recording in robot units: what the preprocessors make of it, the actions, every squared
-error, both generations of the loss and every gradient are compared in float32. Then LeRobot saves, and we load. Where
-LeRobot crashes, ours must run or refuse with a code: those cases are listed with LeRobot's complaint. Exit code 0:
-all equal.
+error, both generations of the loss and every gradient are compared in float32. Then LeRobot saves, and we load.
+Some cases also run in the published mixture of bfloat16 and float32: there the last column says how far we are from
+LeRobot, measured by how far LeRobot is from its own float32. `--full` adds both published sizes (6 GB, minutes).
+Where LeRobot crashes, ours must run or refuse with a code: those cases are listed with LeRobot's complaint. Exit
+code 0: all equal.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import warnings
@@ -24,13 +27,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.lerobot_cases import Case, named_cases, random_cases
+from benchmarks.lerobot_cases import Case, full_cases, named_cases, random_cases
 from benchmarks.lerobot_policy import LeRobot
 from smolkit.report import SmolkitError
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.freezing import freeze
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
+from smolkit.smolvla.presets import as_published
 
 CLOSE, LOOSE, RELATIVE = 2e-5, 1e-4, 1e-5      # activations and actions; losses and gradients
 
@@ -58,7 +62,7 @@ class Result:
 
     def text(self) -> str:
         columns = [f"{self.differences[kind]:9.1e}" if kind in self.differences else "        -"
-                   for kind in ("batch", "actions", "loss", "gradient", "way back")]
+                   for kind in ("batch", "actions", "loss", "gradient", "way back", "mixed")]
         notes = [*self.wrong, *(f"LeRobot fails: {line}" for line in self.lerobot_fails)]
         notes += [f"ours refuses: {self.ours_refuses}"] if self.ours_refuses else []
         return f"{self.case.name:34}{' '.join(columns)}  {'; '.join(notes) or 'equal'}"
@@ -82,6 +86,8 @@ def examine(case: Case, lerobot: LeRobot, scratch: Path) -> Result:
         for generation in ("main", "0.4.4"):
             _learn(result, policy, lerobot, scratch, generation)
         _way_back(result, policy, lerobot, scratch)
+        if case.mixed:
+            _mixed(result, policy, lerobot, scratch)
     return result
 
 
@@ -150,6 +156,28 @@ def _way_back(result: Result, policy: SmolVLAPolicy, lerobot: LeRobot, scratch: 
         result.wrong.append(again.weights.report().text())
 
 
+def _mixed(result: Result, policy: SmolVLAPolicy, lerobot: LeRobot, scratch: Path) -> None:
+    """The same weights, rounded, in the dtypes of lerobot/smolvla_base."""
+    case, out = result.case, scratch / "mixed.safetensors"
+    batch = before(policy, case)
+    save_file({**{name: value for name, value in batch.items() if isinstance(value, Tensor)},
+               "noise_sampling": case.recording["noise_sampling"]}, scratch / "batch.safetensors")
+    as_published(policy.model)
+    save_checkpoint(scratch / "mixed", policy)
+    found = {}
+    for dtype in ("float32", "published"):
+        lerobot.ask("load", folder=scratch / "mixed", dtype=dtype)
+        if _failed(result, dtype, lerobot.ask("sample", inputs=scratch / "batch.safetensors", out=out)):
+            return
+        found[dtype] = load_file(out)["actions"]
+    ours = load_checkpoint(scratch / "mixed", dtype=None).model.sample_actions(
+        batch, noise=case.recording["noise_sampling"])
+    rounding = (found["published"] - found["float32"]).abs()
+    result.differences["mixed"] = ((ours - found["published"]).abs().mean() / rounding.mean()).item()
+    if not result.differences["mixed"] < 1.5:
+        result.wrong.append("mixed: further from LeRobot than LeRobot's rounding is wide")
+
+
 def before(policy: SmolVLAPolicy, case: Case) -> dict[str, Any]:
     """The recording as our preprocessor hands it to the network, without the noise."""
     with warnings.catch_warnings():
@@ -174,16 +202,18 @@ def verdict(result: Result) -> bool:
     return not result.wrong and (not result.ours_refuses or result.case.refused or bool(result.lerobot_fails))
 
 
-def main(python: str, count: int, seed: int, only: str) -> int:
+def main(python: str, count: int, seed: int, only: str, full: bool) -> int:
     """One line per case; 1 where anything differs."""
-    cases = [case for case in (*named_cases(), *random_cases(count, seed)) if only in case.name]
+    walk = (*named_cases(), *random_cases(count, seed), *(full_cases() if full else ()))
+    cases = [case for case in walk if only in case.name]
     bad = 0
-    sys.stdout.write(f"{'largest difference in':34}    batch   actions      loss  gradient  way back\n")
+    sys.stdout.write(f"{'largest difference in':34}    batch   actions      loss  gradient  way back     mixed\n")
     with LeRobot(python) as lerobot, tempfile.TemporaryDirectory() as scratch:
         for case in cases:
             folder = Path(scratch, case.name.replace(" ", "_"))
             folder.mkdir()
             result = examine(case, lerobot, folder)
+            shutil.rmtree(folder)
             sys.stdout.write(f"{result.text()}\n")
             sys.stdout.flush()
             bad += not verdict(result)
@@ -197,5 +227,6 @@ if __name__ == "__main__":
     parser.add_argument("--random", type=int, default=40, help="random cases beside the named ones")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--full", action="store_true", help="the published sizes too")
     given = parser.parse_args()
-    sys.exit(main(given.python, given.random, given.seed, given.only))
+    sys.exit(main(given.python, given.random, given.seed, given.only, given.full))
