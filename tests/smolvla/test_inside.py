@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +11,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
-from smolkit.smolvla.ablations import ablate, change_of, everything, plans
+from smolkit.smolvla import inside_figures as figures
+from smolkit.smolvla.ablations import Effect, ablate, change_of, everything, plans
 from smolkit.smolvla.attention import attend, block_mask, readable
 from smolkit.smolvla.fake import fake_observation, tiny_policy
 from smolkit.smolvla.images import prepare_image
 from smolkit.smolvla.inside import (
+    Attention,
     attention_maps,
     attention_weights,
     denoising,
@@ -24,6 +29,7 @@ from smolkit.smolvla.inside import (
     prepared,
     reading_maps,
     token_budget,
+    with_actions,
 )
 from smolkit.smolvla.inside_pictures import Square, keypoint_maps, over_picture, padding_share, picture_attention
 from smolkit.smolvla.model import SmolVLA
@@ -39,7 +45,7 @@ def variant(**changes) -> SmolVLAPolicy:
     return SmolVLAPolicy(model, policy.processors)
 
 
-SHORT = fake_observation(task="stop")                  # four letters and a newline: eleven words are padding
+SHORT = fake_observation(task="stop")                  # one word and a newline: fourteen of sixteen are padding
 
 
 @pytest.mark.parametrize("changes", [{}, {"add_image_special_tokens": True, "prefix_length": 40},
@@ -187,3 +193,41 @@ def test_sentences_change_what_they_say():
             changed(wrong)
     with pytest.raises(SmolkitError, match="SK541"):
         ablate(policy, SHORT, ["drop words"], draws=1)
+
+
+def test_titles_say_what_is_drawn():
+    policy, seen = tiny_policy(), SHORT
+    parts = token_budget(policy, seen)
+    drawn = figures.budget(parts)
+    title = "8 of 25 tokens are pictures, 2 are words, 1 is the arm itself; 14 are padding"
+    assert drawn.figure.get_suptitle() == title and "words 16" in drawn.alt
+    allowed = prefix_mask(policy, seen)
+    assert "no token sees an action after it" in figures.mask(allowed, with_actions(policy, parts)).alt
+    everyone = figures.mask(np.ones_like(allowed), with_actions(policy, parts)).figure.get_suptitle()
+    assert "100% of" in everyone and "see each other" in everyone
+    weights = np.zeros((10, 4, 3, 10, 35), np.float32)
+    weights[..., 0], weights[7, 2, ..., 0], weights[7, 2, ..., 3] = 1, 0, 1      # one place: on the top, then below
+    attention = Attention(weights, 1 - np.arange(10) / 10, ("self",) * 4, with_actions(policy, parts))
+    title = figures.overlay(attention, seen, "front", (64, 64)).figure.get_suptitle().replace("\n", " ")
+    assert "front gets 100% of the attention" in title and "4.0 times" in title
+    assert "padding" not in title                      # a quarter is black, but each of the four places shows something
+
+
+def test_a_walk_says_when_it_settled_and_a_film_has_a_frame_for_each_step():
+    walk = denoising(tiny_policy(), SHORT)
+    off_deg = np.array([9, 2, .5, 3, .4, .3, .2, .1, .1, 0])
+    wished = replace(walk, guesses_deg=walk.chunks_deg[-1] + off_deg[:, None, None])
+    assert "9.0 deg off" in figures.denoised(wished).alt and "from t = 0.6 on" in figures.denoised(wished).alt
+    short = replace(walk, times=walk.times[[0, 10]], chunks_deg=walk.chunks_deg[[0, 10]])
+    page = figures.film_html(replace(short, guesses_deg=walk.guesses_deg[:1]))
+    assert page.startswith('<img alt="A film of 2 pictures')
+    with Image.open(io.BytesIO(base64.b64decode(page.split("base64,")[1][:-2]))) as film:
+        assert film.n_frames == 2 and film.width < 700
+
+
+def test_bars_and_keypoints_say_the_finding():
+    policy = tiny_policy(preset="classroom")
+    effects = [Effect("drop state", 2.5, (2.4, 2.6), 1, 1), Effect("drop words", 0.1, (0.1, 0.1), 1, 1)]
+    title = figures.effects(effects).figure.get_suptitle().replace("\n", " ")
+    assert title == 'The plan moves most with "drop state" (2.5 times the noise), least with "drop words" (0.1)'
+    assert "0 of 32 in front, 0 of 32 in wrist" in figures.keypoints(SHORT, keypoint_maps(policy, SHORT)).alt
