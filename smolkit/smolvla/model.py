@@ -57,6 +57,7 @@ class SmolVLA(nn.Module):
         self.language = LanguageModel(text, vlm_depth(config, text.layers), backbone.lm_head)
         self.state_proj = Linear(config.max_state_dim, text.width)
         self.expert = ActionExpert(config, text)
+        self.trims = True              # acting: leave out what is padding; a captured graph wants one length instead
         freeze(self)
 
     # --- the prefix: what is seen, what is asked, how the arm stands ----------------------------------
@@ -188,7 +189,7 @@ class SmolVLA(nn.Module):
                        generator: torch.Generator | None = None,
                        rtc: RealTimeChunking | None = None) -> Tensor:
         """Normalised actions (B, T, action_dim). `generator` seeds the noise; `rtc` continues a chunk."""
-        memory = self.remember(self.encode(batch))
+        memory = self.remember(self.encode(batch, self.trims))
         shape = (len(memory.pad), self.config.chunk_size, self.config.max_action_dim)
         noise = _noise(memory.pad.new_empty(shape).float(), generator) if noise is None else noise
         actions = self.denoise(memory, noise, num_steps, rtc)[:, :, :self.config.action_dim]

@@ -1,0 +1,172 @@
+"""Faster on the computer at hand: threads, number formats, int8, compiling. The mathematics stays the same.
+
+    >>> import torch
+    >>> from smolkit.smolvla.fake import tiny_batch, tiny_policy
+    >>> policy, batch = tiny_policy(seed=0), tiny_batch(seed=0)
+    >>> noise = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(0))
+    >>> exact = policy.model.sample_actions(batch, noise=noise)
+    >>> error = action_error(exact, quantise(policy).model.sample_actions(batch, noise=noise))
+    >>> 0 < error.mean < 0.05                                    # in normalised units, in which actions are about 1
+    True
+
+What each is worth, measured: `python -m benchmarks.inference`, docs/sizes.md.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smolkit.machine import free_cores
+from smolkit.report import SmolkitError
+from smolkit.smolvla.attention import Linear
+from smolkit.smolvla.lora import put
+from smolkit.smolvla.policy import SmolVLAPolicy
+
+ENGINES = ("onednn", "fbgemm", "qnnpack")                            # torch's int8 kernels, the fastest first
+BIG = ("vision.layers.", "language.layers.", "expert.layers.")       # where the time goes; the rest is 3 % of it
+
+
+@dataclass(frozen=True)
+class ActionError:
+    """How far two plans from the same noise lie apart, in normalised units."""
+
+    mean: float
+    max: float
+
+
+def action_error(exact: Tensor, found: Tensor) -> ActionError:
+    """Of two chunks (B, T, action_dim)."""
+    apart = (exact.float() - found.float()).abs()
+    return ActionError(apart.mean().item(), apart.max().item())
+
+
+def use_free_cores() -> int:
+    """As many threads as there are cores for us: one more, and each matrix waits for a thread that has no core."""
+    torch.set_num_threads(free_cores())
+    return torch.get_num_threads()
+
+
+def prepare(policy: SmolVLAPolicy) -> SmolVLAPolicy:
+    """Readies a policy for acting, in place: threads, and the arithmetic that is fastest here for its weights.
+
+    A GPU's policy is compiled. Weights of bfloat16 on a processor that is slow with them are computed in float32.
+    """
+    weight = policy.model.expert.action_out.weight
+    if weight.is_cuda:
+        return compiled(policy)
+    use_free_cores()
+    return widen(policy) if weight.dtype != torch.float32 and not quick(weight.dtype) else policy
+
+
+# --- number formats ---------------------------------------------------------------------------------------------------
+
+def best_dtype(device: str | torch.device) -> torch.dtype:
+    """What to load a policy in to act: bfloat16, or float16 on a GPU that lacks it (a T4); float32 on a processor.
+
+    float16 reaches only to 65,504: norms and softmax are summed in float32 whatever the weights are.
+    """
+    if torch.device(device).type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def quick(dtype: torch.dtype, size: int = 768) -> bool:
+    """Does this processor multiply matrices of `dtype` faster than of float32? Tried, since some that can are slower."""
+    def best_s(kind: torch.dtype) -> float:
+        a, b = torch.ones(size, size, dtype=kind), torch.ones(size, size, dtype=kind)
+        return min(_seconds(lambda: F.linear(a, b)) for _ in range(5))
+    return best_s(dtype) < best_s(torch.float32)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+class WideLinear(Linear):
+    """A matrix that rests in half precision and is made float32 whenever it is used."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+
+
+@torch.no_grad()
+def widen(policy: SmolVLAPolicy) -> SmolVLAPolicy:
+    """Half precision in memory, float32 in the arithmetic: in place.
+
+    The big matrices of eyes and language model are used once a chunk and made wide each time. The expert is used ten
+    times a chunk: it becomes float32 for good, like everything small.
+    """
+    for name, module in policy.model.named_modules():
+        if isinstance(module, nn.Embedding) and name.startswith("language."):
+            continue                                             # one row a word: nothing to gain
+        if type(module) is Linear and name.startswith(BIG[:2]):
+            module.__class__ = WideLinear
+        else:
+            for weight in module.parameters(recurse=False):
+                weight.data = weight.float()
+    return policy
+
+
+# --- int8 -------------------------------------------------------------------------------------------------------------
+
+class Int8Linear(nn.Module):
+    """Weights as int8 with a scale for each output; tokens are rounded to int8 as they come, with one scale for all.
+
+    Sums are exact (int32); only the two roundings err. float32 in, float32 out.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        weight, zeros = linear.weight.detach().float(), torch.zeros(linear.out_features, dtype=torch.long)
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127                      # (out,)
+        bias = None if linear.bias is None else linear.bias.detach().float()
+        rounded = torch.quantize_per_channel(weight, scale.double(), zeros, 0, torch.qint8)
+        self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.quantized.linear_dynamic(x.float(), self._packed, reduce_range=True)
+
+
+@torch.no_grad()
+def quantise(policy: SmolVLAPolicy) -> SmolVLAPolicy:
+    """Rounds the big matrices to int8, in place, for acting on a processor: such a policy neither learns nor is saved.
+
+    How far that moves the plan depends on the weights: see `action_error`. Errors: SK550 where torch cannot.
+    """
+    found = [engine for engine in ENGINES if engine in torch.backends.quantized.supported_engines]
+    if not found or policy.model.state_proj.weight.is_cuda:
+        raise SmolkitError("SK550", "a processor that torch has int8 kernels for", f"{policy.model.state_proj.weight.device}",
+                           "the policy is on a GPU, or this build of torch has none", "use bfloat16 there")
+    before, torch.backends.quantized.engine = torch.backends.quantized.engine, found[0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor")     # deprecated; its heir wants compiling
+        for name, module in list(policy.model.named_modules()):
+            if isinstance(module, nn.Linear) and name.startswith(BIG):
+                put(policy.model, name, Int8Linear(module))
+    torch.backends.quantized.engine = before
+    return widen(policy)
+
+
+# --- compiling --------------------------------------------------------------------------------------------------------
+
+def compiled(policy: SmolVLAPolicy, **options: Any) -> SmolVLAPolicy:
+    """Eyes, language model and expert as compiled programs, on a GPU each one CUDA graph; in place.
+
+    A graph replays one shape, so words keep their padding from now on: every instruction is as long as the longest.
+    The first chunk compiles, for minutes. options: of `torch.compile`, where "reduce-overhead" is not wanted.
+    """
+    options = options or {"mode": "reduce-overhead", "dynamic": False}
+    policy.model.trims = False
+    for part in (policy.model.vision, policy.model.language, policy.model.expert):
+        part.compile(**options)
+    return policy
