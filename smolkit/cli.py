@@ -1,4 +1,4 @@
-"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate | mirror | teleop | stop | bench`.
+"""The command line: `smolkit tour | doctor | find-port | setup-motors | calibrate | mirror | teleop | check | ...`.
 
 Exit codes: 0 green, 1 red, 2 an error that says what to do, 130 Ctrl-C (run the same command again to go on).
 """
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
-from smolkit import cli_teleop, workshop
+from smolkit import cli_check, cli_teleop, workshop
 from smolkit.report import Report, SmolkitError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Teaching(TyperGroup):
 app = typer.Typer(cls=Teaching, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="From a box of servos to an SO-101 arm that obeys a sentence.")
 app.add_typer(workshop.app, name="bench")
+app.add_typer(cli_check.app, name="check")
 STAGES = {"check": "check the arm", "calibrate": "calibrate it", "record": "record demonstrations",
           "look": "look at the data", "train": "train SmolVLA", "evaluate": "try unseen scenes",
           "controls": "try it with a part missing", "report": "write the report"}

@@ -44,7 +44,7 @@ def check_policy(source: str | Path | SmolVLAPolicy, dataset: Data = None) -> Re
     """
     if isinstance(source, SmolVLAPolicy):
         return Report("policy", tuple(_checks(source, dataset)))
-    title = f"policy {Path(source).name}"
+    title = "policy " + "/".join(Path(source).parts[-2:])
     try:
         policy, loading = _loaded(_folder(source))
     except SmolkitError as error:
@@ -76,9 +76,9 @@ def _checks(policy: SmolVLAPolicy, dataset: Data) -> Iterator[Check]:
     """From what is cheap to what is dear; what an earlier red one makes meaningless is left out."""
     model, normalizer = policy.model, policy.processors.normalizer
     alive = check_alive(normalizer.stats, normalizer.modes)
-    yield from (check_dtypes(model), check_learned(model), check_gpu(policy), alive, check_units(normalizer.stats))
+    yield from (check_dtypes(model), check_learned(model), check_gpu(policy), alive)
     if alive.ok:
-        yield check_one_robot(normalizer.stats)
+        yield from (check_units(normalizer.stats), check_one_robot(normalizer.stats))
     if dataset is not None:
         yield from (fitting := tuple(_against(policy, dataset)))
     recording = dataset if dataset is not None and all(check.ok for check in fitting) else None
