@@ -134,6 +134,10 @@ class Int8Linear(nn.Module):
         self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:                            # torch would only warn, and carry back zeros
+            raise SmolkitError("SK550", "a network that a gradient can run through", "one rounded to int8",
+                               "int8 is for acting: it learns nothing, and real-time chunking cannot ask it back",
+                               "use the policy as it was before quantise(), or jacobian='identity'")
         return torch.ops.quantized.linear_dynamic(x.float(), self._packed, reduce_range=True)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from smolkit.report import SmolkitError
 from smolkit.smolvla.fake import fake_observation, tiny_batch, tiny_model, tiny_policy
 from smolkit.smolvla.rtc import FADES, JACOBIANS, RealTimeChunking, chunk_weights, guidance_weight, guided
+from smolkit.smolvla.speed import quantise
 
 both = pytest.mark.parametrize("jacobian", JACOBIANS)
 
@@ -162,3 +163,10 @@ def test_a_policy_carries_its_own_chunk_on(jacobian):
     policy.reset(1)
     bound = policy.predict(fake_observation(seed=1), rtc).actions_deg[:6] - first.actions_deg[4:]
     assert np.abs(bound).mean() < 0.6 * np.abs(free).mean()
+
+
+def test_a_network_without_a_gradient_is_not_asked_for_one():
+    policy, rtc = quantise(tiny_policy()), RealTimeChunking(torch.zeros(6, 6), inference_delay=3)
+    assert np.isfinite(policy.predict(fake_observation(), rtc).actions_deg).all()
+    with pytest.raises(SmolkitError, match="SK550"):
+        policy.predict(fake_observation(), replace(rtc, jacobian="network"))
