@@ -31,6 +31,7 @@ from smolkit.smolvla.inside_pictures import Keypoints, over_picture, padding_sha
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 INK, QUIET, PALE = "#1e293b", "#94a3b8", "#cbd5e1"
 CAMERA_COLORS = ("#56B4E9", "#0072B2", "#CC79A7")
@@ -119,9 +120,7 @@ def overlay(attention: Attention, observation: Observation, camera: str, square_
     fig, axes = figure(7.0, 0.7 + len(layers) * width * image.shape[0] / image.shape[1] * 0.88, len(layers), len(steps),
                        squeeze=False)
     for (row, column), ax in np.ndenumerate(axes):
-        _bare(ax, image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-        spot = over_picture(shown[column, row], image.shape, square_px)          # (H, W)
-        heat = ax.imshow(spot, cmap="YlOrRd", vmin=1, vmax=most, alpha=0.8 * np.clip((spot - 1) / (most - 1), 0, 1))
+        heat = _spots(ax, image, over_picture(shown[column, row], image.shape, square_px), 1, most)
         if row == 0:
             ax.set_title(f"t = {attention.times[steps[column]]:.1f}", fontsize=9, fontweight="normal", loc="center")
         if column == 0:
@@ -134,6 +133,20 @@ def overlay(attention: Attention, observation: Observation, camera: str, square_
              + f"; {lost:.0%} falls on padding" * bool(lost > 0.005))
     return Drawing(finding(fig, fill(title, LETTERS)), f"The {camera} picture {axes.size} times, coloured where the "
                    f"action tokens look most, by layer and Euler step. {title}.")
+
+
+def covered(observation: Observation, camera: str, sizes: np.ndarray) -> Drawing:
+    """A camera's picture, coloured where the plan moves if that cell is covered (`cover_map`)."""
+    image, count = observation.images[camera], sizes.size
+    fig, (plain, ax) = figure(7.0, 0.6 + 3.2 * image.shape[0] / image.shape[1], columns=2)
+    _bare(plain, image)
+    fig.colorbar(_spots(ax, image, over_picture(sizes, image.shape, None), 0, sizes.max()), ax=ax, shrink=0.8,
+                 label="effect (1 = noise alone)")
+    half = int((np.cumsum(np.sort(sizes.ravel())[::-1]) < sizes.sum() / 2).sum()) + 1
+    title = (f"Half of what {camera} does to the plan comes from {half} of its {count} cells; "
+             f"the strongest does {sizes.max():.1f} times what noise does")
+    return Drawing(finding(fig, fill(title, LETTERS)), f"The {camera} picture twice: as it is, and coloured where "
+                   f"covering a cell moves the plan. {title}.")
 
 
 def keypoints(observation: Observation, found: dict[str, Keypoints]) -> Drawing:
@@ -273,6 +286,13 @@ def _names(joints: int) -> list[str]:
 def _chunk(ax: Axes, chunk: np.ndarray) -> None:
     for joint in range(chunk.shape[1]):
         ax.plot(np.arange(1, len(chunk) + 1), chunk[:, joint], color=JOINT_COLORS[joint % len(JOINT_COLORS)])
+
+
+def _spots(ax: Axes, image: np.ndarray, value: np.ndarray, low: float, high: float) -> AxesImage:
+    """The picture in grey, coloured where the value (H, W) is above `low`."""
+    _bare(ax, image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    strength = np.clip((value - low) / max(high - low, 1e-9), 0, 1)
+    return ax.imshow(value, cmap="YlOrRd", vmin=low, vmax=high, alpha=0.8 * strength)
 
 
 def _bare(ax: Axes, image: np.ndarray, **settings: object) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla import inside_figures as figures
-from smolkit.smolvla.ablations import Effect, ablate, change_of, everything, plans
+from smolkit.smolvla.ablations import Effect, ablate, change_of, cover_map, everything, plans
 from smolkit.smolvla.attention import attend, block_mask, readable
 from smolkit.smolvla.fake import fake_observation, tiny_policy
 from smolkit.smolvla.images import prepare_image
@@ -231,3 +231,12 @@ def test_bars_and_keypoints_say_the_finding():
     title = figures.effects(effects).figure.get_suptitle().replace("\n", " ")
     assert title == 'The plan moves most with "drop state" (2.5 times the noise), least with "drop words" (0.1)'
     assert "0 of 32 in front, 0 of 32 in wrist" in figures.keypoints(SHORT, keypoint_maps(policy, SHORT)).alt
+
+
+def test_covering_tells_which_cell_the_policy_acts_on():
+    policy, seen = tiny_policy(preset="classroom"), fake_observation()
+    grey = np.full((48, 64, 3), 128, np.uint8)
+    grey[30:36, 34:44] = 255                           # all there is to see
+    sizes = cover_map(policy, replace(seen, images={"front": grey, "wrist": grey}), "front", cells=4, draws=2)
+    assert sizes.shape == (4, 4) and sizes[2, 2] > 0 and np.count_nonzero(sizes) == 1
+    assert "comes from 1 of its 16 cells" in figures.covered(seen, "front", sizes).alt
