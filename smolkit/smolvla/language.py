@@ -36,6 +36,9 @@ class Memory:
 
     def repeat(self, draws: int) -> Memory:
         """The same notes for several draws of noise: (B, ...) -> (draws * B, ...), whole batches in a row."""
+        if draws == 1:
+            return self
+
         def again(x: Tensor) -> Tensor:
             return x.repeat(draws, *[1] * (x.ndim - 1))
         return Memory(tuple(map(again, self.keys)), tuple(map(again, self.values)),
