@@ -150,7 +150,7 @@ def attach(model: nn.Module, folder: Path, config: AdapterConfig, dtype: torch.d
     return tuple(sorted(whole)), broken
 
 
-def write(folder: Path, model: nn.Module, base: str, whole: Iterable[str] = ()) -> None:
+def write(folder: Path, model: nn.Module, base: str, whole: Iterable[str] = (), revision: str | None = None) -> None:
     """The adapters, and the parts that were trained whole, so that LeRobot and PEFT read them."""
     own, parts = model.state_dict(), adapters(model)
     ranks = {_module(name): part.lora_A.out_features for name, part in parts.items()}
@@ -159,17 +159,18 @@ def write(folder: Path, model: nn.Module, base: str, whole: Iterable[str] = ()) 
     if both := sorted(modules & parts.keys()):
         raise SmolkitError("SK517", "a matrix that learns whole or by an adapter", f"both: {both[0]}",
                            "weights were unfrozen after add_lora", "learn_adapters(model), or merge(model) first")
-    (folder / CONFIG).write_text(json.dumps(_settings(ranks, alphas, base, modules), indent=2), encoding="utf-8")
+    settings = {**_settings(ranks, alphas, modules), "base_model_name_or_path": base, "revision": revision}
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2), encoding="utf-8")
     saved = [name for name in own if name.endswith((A, B)) or name.rpartition(".")[0] in modules]
     save_file({PREFIX + theirs(name): own[name].detach().cpu().contiguous() for name in saved}, folder / WEIGHTS,
               metadata={"format": "pt"})
 
 
-def _settings(ranks: Mapping[str, int], alphas: Mapping[str, float], base: str, whole: set[str]) -> dict[str, Any]:
+def _settings(ranks: Mapping[str, int], alphas: Mapping[str, float], whole: set[str]) -> dict[str, Any]:
     """The JSON; what it leaves out PEFT takes to be off."""
     r, alpha = max(ranks.values()), max(alphas.values())
-    return {"peft_type": "LORA", "task_type": None, "base_model_name_or_path": base, "inference_mode": True,
-            "r": r, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks),
+    return {"peft_type": "LORA", "task_type": None, "inference_mode": True, "r": r, "lora_alpha": alpha,
+            "lora_dropout": 0.0, "bias": "none", "target_modules": sorted(ranks),
             "rank_pattern": {name: rank for name, rank in ranks.items() if rank != r},
             "alpha_pattern": {name: value for name, value in alphas.items() if value != alpha},
             "modules_to_save": sorted(map(_module, whole)) or None}

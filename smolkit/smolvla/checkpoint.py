@@ -66,8 +66,9 @@ def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, t
     if adapter is not None:
         whole, broken = adapter_files.attach(model, folder, adapter, dtype, device)
         found = replace(found, whole=whole, not_finite=found.not_finite + broken)
+        revision = None if base else adapter.revision
     called = name if adapter is None else base or adapter.base_model_name_or_path
-    return SmolVLAPolicy(model, processors, fps, seed, weights=replace(found, base=_called(called)))
+    return SmolVLAPolicy(model, processors, fps, seed, replace(found, base=_called(called), revision=revision))
 
 
 def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
@@ -95,7 +96,7 @@ def _write(draft: Path, policy: SmolVLAPolicy) -> None:
     replace(config, use_peft=light).to_json(draft / "config.json")
     if light:
         whole = {*policy.weights.whole, *trained_whole(model)}
-        adapter_files.write(draft, model, _named_base(policy.weights), whole)
+        adapter_files.write(draft, model, _named_base(policy.weights), whole, policy.weights.revision)
     else:
         save_file(_tensors(policy), draft / WEIGHTS, metadata={"format": "pt"})
     processor_files.write(draft, config, policy.processors)

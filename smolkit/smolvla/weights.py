@@ -48,6 +48,7 @@ class LoadedWeights:
     source: Path | None = None             # the file
     head: bool = False                     # it holds the unused `HEAD`, which a later save fetches from there
     base: str = ""                         # what an adapter calls these weights: a Hub id or a folder's name
+    revision: str | None = None            # of a base on the Hub
     whole: tuple[str, ...] = ()            # came whole with an adapter, and are saved with it
 
     @property

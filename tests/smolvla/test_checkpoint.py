@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +76,13 @@ def test_a_new_policy_says_that_it_is_random():
     weights = tiny_policy().weights
     assert weights.random == ("backbone", "expert") and not weights.report().ok
     assert "random: backbone, expert" in weights.report().text()
+
+
+def test_loading_does_not_wake_torchs_compiler(saved):
+    """Importing it takes 3 s, and torch does it as soon as a network without memory draws a random number."""
+    code = f"import sys; from smolkit.smolvla.checkpoint import load_checkpoint; load_checkpoint({str(saved)!r}); " \
+           "print(*[name for name in ('sympy', 'torch._dynamo', 'huggingface_hub') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
 
 
 def test_a_loaded_policy_does_not_need_its_file(saved):

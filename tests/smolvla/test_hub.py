@@ -115,12 +115,14 @@ def test_the_backbones_tokenizer_comes_by_its_name_but_not_its_weights(hub, save
 
 def test_an_adapters_base_comes_by_its_name(hub, saved):
     hub.add("robots/cube", saved)
-    policy = load_checkpoint("robots/cube")
+    policy = load_checkpoint("robots/cube", revision=COMMIT)
     add_lora(policy.model, rank=2)
     light = save_checkpoint(saved.parent / "light", policy)
-    assert json.loads((light / "adapter_config.json").read_text())["base_model_name_or_path"] == "robots/cube"
+    written = json.loads((light / "adapter_config.json").read_text())
+    assert (written["base_model_name_or_path"], written["revision"]) == ("robots/cube", COMMIT)
     hub.add("robots/light", light)
     again = load_checkpoint("robots/light")
+    assert (again.weights.base, again.weights.revision) == ("robots/cube", COMMIT)
     assert torch.equal(again.model.state_proj.lora_A.weight, policy.model.state_proj.lora_A.weight)
 
 

@@ -20,6 +20,7 @@ from smolkit.smolvla.freezing import learn, trainable_count
 from smolkit.smolvla.lora import adapters, add_lora, learn_adapters, merge
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.presets import build_preset
+from smolkit.smolvla.weights import empty_model
 from tests.paths import REPO, shared
 
 PEFT = REPO / "tests" / "smolvla" / "peft"
@@ -48,9 +49,8 @@ def actions(model: SmolVLA) -> torch.Tensor:
 
 def test_lerobots_choice_has_the_published_number_of_parameters():
     preset = build_preset("base")
-    with torch.device("meta"):
-        model = SmolVLA(preset.config, preset.backbone)
-        add_lora(model, rank=16)
+    model = empty_model(preset.config, preset.backbone)
+    add_lora(model, rank=16)
     assert trainable_count(model) == 742_656 and len(adapters(model)) == 37
 
 
@@ -98,19 +98,28 @@ def test_a_wrong_target_is_refused(options):
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return save_checkpoint(tmp_path / "base", tiny_policy(seed=1))
-
-
-@pytest.fixture
-def light(base: Path) -> Path:
-    """An adapter beside its base."""
-    policy = load_checkpoint(base)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, and an adapter beside it."""
+    folder = tmp_path_factory.mktemp("made")
+    policy = load_checkpoint(save_checkpoint(folder / "base", tiny_policy(seed=1)))
     torch.manual_seed(0)
     add_lora(policy.model, rank=2, targets=r"state_proj|expert\.layers\..*\.q_proj")
     shaken(policy.model)
-    return save_checkpoint(base.parent / "light", policy)
+    save_checkpoint(folder / "light", policy)
+    return folder
+
+
+@pytest.fixture
+def light(made: Path, tmp_path: Path) -> Path:
+    """The adapter's folder, to be changed."""
+    shutil.copytree(made, tmp_path / "made")
+    return tmp_path / "made" / "light"
+
+
+@pytest.fixture
+def base(light: Path) -> Path:
+    return light.parent / "base"
 
 
 @pytest.mark.parametrize("kind", ["plain", "patterns"])
@@ -175,13 +184,29 @@ def edit(folder: Path, **entries: object) -> None:
     {"use_dora": True}, {"bias": "all"}, {"peft_type": "LOHA"}, {"init_lora_weights": "pissa"}, {"r": 0}, {"r": "4"},
     {"fan_in_fan_out": True}, {"layers_to_transform": [1]}, {"target_parameters": ["x"]}, {"unheard_of": 1},
     {"trainable_token_indices": [3]}, {"lora_bias": True}, {"exclude_modules": ["q_proj"]}, {"r": True},
-    {"target_modules": "(a+)+b"}, {"target_modules": "("}, {"target_modules": "a?" * 30}, {"target_modules": None},
-    {"target_modules": "(a|a)" * 30}, {"alpha_pattern": {"(x*)*": 3}}, {"target_modules": "all-linear"},
+    {"target_modules": "("}, {"target_modules": None}, {"target_modules": "all-linear"},
     {"rank_pattern": {"state_proj": -1}}, {"modules_to_save": ["action_in_proj"]}, {"base_model_name_or_path": 3}])
 def test_what_is_not_plain_lora_is_refused(light, entries):
     edit(light, **entries)
     with pytest.raises(SmolkitError, match="SK517"):
         load_checkpoint(light)
+
+
+@pytest.mark.parametrize("entries", [
+    {"target_modules": "(.+)+b"}, {"target_modules": "m?o?d?e?l?"}, {"target_modules": "(.|m)" * 30 + "b"},
+    {"target_modules": r"(.)\1"}, {"alpha_pattern": {"(x*)*": 3}}, {"rank_pattern": {".*.*.*.*b": 2}}])
+def test_a_pattern_that_could_run_for_hours_is_refused(light, entries):
+    edit(light, **entries)
+    with pytest.raises(SmolkitError, match="SK517 expected simple regular expressions"):
+        load_checkpoint(light)
+
+
+def test_rank_stabilised_adapters_weigh_alpha_over_the_root_of_their_rank(light):
+    edit(light, use_rslora=True, lora_alpha=3)
+    policy = load_checkpoint(light)
+    assert policy.model.state_proj.scale == pytest.approx(3 / 2 ** 0.5)
+    again = load_checkpoint(save_checkpoint(light.parent / "again", policy))
+    assert again.model.state_proj.scale == pytest.approx(3 / 2 ** 0.5, rel=1e-12)
 
 
 def test_dropout_is_named(light):
