@@ -140,30 +140,34 @@ def covered(observation: Observation, camera: str, sizes: np.ndarray) -> Drawing
     image, count = observation.images[camera], sizes.size
     fig, (plain, ax) = figure(7.0, 0.6 + 3.2 * image.shape[0] / image.shape[1], columns=2)
     _bare(plain, image)
-    fig.colorbar(_spots(ax, image, over_picture(sizes, image.shape, None), 0, sizes.max()), ax=ax, shrink=0.8,
-                 label="effect (1 = noise alone)")
+    spots = _spots(ax, image, over_picture(sizes, image.shape, None), 0, max(0.2, sizes.max()))
+    fig.colorbar(spots, ax=ax, shrink=0.8, label="effect (1 = noise alone)")
     half = int((np.cumsum(np.sort(sizes.ravel())[::-1]) < sizes.sum() / 2).sum()) + 1
     title = (f"Half of what {camera} does to the plan comes from {half} of its {count} cells; "
              f"the strongest does {sizes.max():.1f} times what noise does")
+    title = title if sizes.max() > 0.05 else f"Whatever is covered in {camera}, the plan stays: it is not acted on"
     return Drawing(finding(fig, fill(title, LETTERS)), f"The {camera} picture twice: as it is, and coloured where "
                    f"covering a cell moves the plan. {title}.")
 
 
-def keypoints(observation: Observation, found: dict[str, Keypoints]) -> Drawing:
-    """Each camera's picture with its keypoints; large and solid where a heat map found one place."""
+def keypoints(observation: Observation, found: dict[str, Keypoints], square_px: tuple[int, int] | None) -> Drawing:
+    """Each camera's picture, coloured where a keypoint's heat map gives a place more than an even share.
+
+    A dot for each map's centre of mass. square_px: the config's resize_imgs_with_padding.
+    """
     fig, axes = figure(7.0, 3.9, columns=len(found), squeeze=False)
-    words = []
+    most = {camera: points.heat.max() * points.heat[0].size for camera, points in found.items()}
     for ax, (camera, points) in zip(axes[0], found.items(), strict=True):
-        image = observation.images[camera]
-        _bare(ax, image)
-        sharp = points.spread_px < 0.1 * image.shape[1]
-        ax.scatter(*points.centres_px[~sharp].T, s=14, color="none", edgecolor="white", linewidth=0.8)
-        ax.scatter(*points.centres_px[sharp].T, s=34, color=PART_COLORS["actions"], edgecolor="white", linewidth=0.8)
-        words.append(f"{sharp.sum()} of {len(sharp)} in {camera}")
+        image, strongest = observation.images[camera], points.heat.max(axis=0) * points.heat[0].size
+        spots = _spots(ax, image, over_picture(strongest, image.shape, square_px), 1, max(2.0, *most.values()))
+        ax.plot(*points.centres_px.T, ".", color=CAMERA_COLORS[0], markersize=4)
         ax.set_title(camera, fontsize=9, fontweight="normal", loc="center")
-    title = f"Keypoints that found one place (spread below a tenth of the picture): {', '.join(words)}"
-    return Drawing(finding(fig, fill(title, LETTERS)), "Camera pictures with dots on them: filled ones where a heat "
-                   f"map found one place, rings where it is spread out. {title}.")
+    fig.colorbar(spots, ax=axes, shrink=0.8, label="strongest map (1 = an even share)")
+    title = "; ".join(f"{camera}: " + (f"a place gets up to {times:.1f} times an even share" if times > 1.1
+                                       else "every map is even, no place is picked out")
+                      for camera, times in most.items())
+    return Drawing(finding(fig, fill(title, LETTERS)), "Camera pictures, coloured where a keypoint's heat map is "
+                   f"strong, with a dot at each map's centre. {title}.")
 
 
 # --- from noise to actions ----------------------------------------------------------------------------
@@ -229,13 +233,11 @@ def effects(measured: Sequence[Effect]) -> Drawing:
     for y, effect in enumerate(measured):
         ax.barh(y, effect.size, height=0.62, color=_verdict_color(effect.size))
         ax.plot(effect.sizes, [y] * len(effect.sizes), ".", color=INK, markersize=5)
-        ax.annotate(f"{effect.size:.1f}", (max(effect.size, *effect.sizes), y), (5, 0), textcoords="offset points",
-                    va="center", fontsize=9)
     for at, words in ((NOISE, "noise alone"), (CLEAR, "clear")):
         ax.axvline(at, color=INK, linewidth=0.8, linestyle="--")
         ax.annotate(words, (at, -0.62), (3, 0), textcoords="offset points", fontsize=8, color=INK)
-    ax.set_yticks(range(len(measured)), [effect.change for effect in measured])
-    reach = max(1.3 * CLEAR, *(1.12 * max(effect.size, *effect.sizes) for effect in measured))
+    ax.set_yticks(range(len(measured)), [f"{effect.change}   {effect.size:.1f}" for effect in measured])
+    reach = max(1.3 * CLEAR, *(1.05 * max(effect.sizes) for effect in measured))
     ax.set(ylim=(len(measured) - 0.5, -0.9), xlim=(0, reach), xlabel="how far the plan moves (1 = noise alone)")
     ax.grid(axis="y", visible=False)
     most, least = (pick(measured, key=lambda effect: effect.size) for pick in (max, min))

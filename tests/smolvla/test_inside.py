@@ -230,7 +230,10 @@ def test_bars_and_keypoints_say_the_finding():
     effects = [Effect("drop state", 2.5, (2.4, 2.6), 1, 1), Effect("drop words", 0.1, (0.1, 0.1), 1, 1)]
     title = figures.effects(effects).figure.get_suptitle().replace("\n", " ")
     assert title == 'The plan moves most with "drop state" (2.5 times the noise), least with "drop words" (0.1)'
-    assert "0 of 32 in front, 0 of 32 in wrist" in figures.keypoints(SHORT, keypoint_maps(policy, SHORT)).alt
+    found = keypoint_maps(policy, SHORT)
+    found["wrist"].heat[3, 5:7, 8] = .3, .1
+    alt = figures.keypoints(SHORT, found, (64, 64)).alt
+    assert "front: every map is even" in alt and "wrist: a place gets up to 76.8 times" in alt
 
 
 def test_covering_tells_which_cell_the_policy_acts_on():
@@ -239,4 +242,5 @@ def test_covering_tells_which_cell_the_policy_acts_on():
     grey[30:36, 34:44] = 255                           # all there is to see
     sizes = cover_map(policy, replace(seen, images={"front": grey, "wrist": grey}), "front", cells=4, draws=2)
     assert sizes.shape == (4, 4) and sizes[2, 2] > 0 and np.count_nonzero(sizes) == 1
-    assert "comes from 1 of its 16 cells" in figures.covered(seen, "front", sizes).alt
+    assert "comes from 1 of its 16 cells" in figures.covered(seen, "front", 100 * sizes).alt
+    assert "the plan stays" in figures.covered(seen, "front", 0 * sizes).alt
