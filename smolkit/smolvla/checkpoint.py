@@ -118,7 +118,7 @@ def _head(policy: SmolVLAPolicy) -> dict[str, Tensor]:
         return {theirs(HEAD): WeightsFile(weights.source).read(HEAD)}
     except (SmolkitError, KeyError):
         warnings.warn("SK515 the unused lm_head is left out: the file that it came from is gone. LeRobot loads the "
-                      "policy all the same", stacklevel=4)
+                      "policy all the same", stacklevel=5)
         return {}
 
 
@@ -153,7 +153,7 @@ def _base_folder(folder: Path, adapter: adapter_files.AdapterConfig, given: str 
 def _called(base: str | Path | None) -> str:
     """What a later adapter calls this base: its name on the Hub, or its folder's name, never where it lies."""
     name = str(base or "")
-    return name if hub.is_hub_id(name) and not Path(name).exists() else Path(name).name
+    return name if not name or hub.is_hub_id(name) and not Path(name).exists() else Path(name).resolve().name
 
 
 def _named_base(weights: LoadedWeights) -> str:
@@ -177,7 +177,8 @@ def _backbone_folder(folders: tuple[Path, Path], config: SmolVLAConfig, given: P
     sized = given is not None or name in BACKBONES
     if (sized and (tokenizer or (folder / "tokenizer").exists())) or not hub.is_hub_id(name):
         return folder / "tokenizer"
-    return hub.download(name, hub.BACKBONE, instead="give backbone=FOLDER with its config.json and tokenizer.json")
+    return hub.download(name, hub.BACKBONE, code="SK507",
+                        instead="give backbone=FOLDER with its config.json and tokenizer.json")
 
 
 def _sizes(config: SmolVLAConfig, home: Path) -> Backbone:

@@ -25,32 +25,32 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None and ".." not in name
 
 
-def download(name: str, files: tuple[str, ...] = POLICY, revision: str | None = None,
+def download(name: str, files: tuple[str, ...] = POLICY, revision: str | None = None, code: str = "SK516",
              instead: str = "give the path of a folder that has the files") -> Path:
     """The folder in the cache with these files of a repository; `revision`: a branch, a tag or a commit.
 
-    Errors: SK516 with the ways out: connect once, or what `instead` says.
+    Errors: `code`, with the ways out: connect once, or what `instead` says.
     """
     from huggingface_hub import snapshot_download
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(files)))
     except Exception as error:         # each HTTP library that huggingface_hub has used raises its own kinds
-        raise _unreachable(name, revision, error, instead) from error
+        cause, way_out = _explain(name, revision, error)
+        said = str(error).strip().partition("\n")[0][:200]
+        raise SmolkitError(code, f"{name}: a folder here, or a repository on the Hugging Face Hub",
+                           f"neither ({type(error).__name__}: {said})", cause, f"{way_out}; or {instead}") from error
 
 
-def _unreachable(name: str, revision: str | None, error: Exception, instead: str) -> SmolkitError:
+def _explain(name: str, revision: str | None, error: Exception) -> tuple[str, str]:
+    """The likeliest cause, and the first way out."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     if isinstance(error, RevisionNotFoundError):
-        cause, connect = f"{name} has no revision {revision}", "choose a branch, tag or commit that exists"
-    elif isinstance(error, RepositoryNotFoundError):
-        cause, connect = "a typing mistake, or the repository is private", "correct the name, or `hf auth login`"
-    elif isinstance(error, ValueError):
-        cause, connect = "the repository lists a file whose name leads out of its folder", "do not use it"
-    elif HF_HUB_OFFLINE:
-        cause, connect = "HF_HUB_OFFLINE forbids the network", "unset it once, with a network: the files are kept"
-    else:
-        cause, connect = "no network, or the Hub is down", "connect once: the files are kept"
-    return SmolkitError("SK516", f"{name}: a folder here, or a repository on the Hugging Face Hub",
-                        f"neither ({type(error).__name__}: {str(error).strip().splitlines()[0][:200]})",
-                        cause, f"{connect}; or {instead}")
+        return f"{name} has no revision {revision}", "choose a branch, tag or commit that exists"
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return "a typing mistake, or the repository is private", "correct the name, or `hf auth login`"
+    if isinstance(error, ValueError):
+        return "the repository lists a file whose name leads out of its folder", "do not use it"
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE forbids the network", "unset it once, with a network: the files are kept"
+    return "no network, or the Hub is down", "connect once: the files are kept"

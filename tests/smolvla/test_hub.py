@@ -152,7 +152,7 @@ def test_without_a_network_the_ways_out_are_named(hub, saved, monkeypatch):
     (saved / "vlm" / "config.json").unlink()
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, "vlm_model_name": "owner/tiny"}))
-    with pytest.raises(SmolkitError, match=r"SK516(.|\n)*backbone=FOLDER"):
+    with pytest.raises(SmolkitError, match=r"SK507(.|\n)*backbone=FOLDER"):
         load_checkpoint(saved)
     assert not hub.asked
 
