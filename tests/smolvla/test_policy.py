@@ -101,6 +101,8 @@ def test_normalising_has_an_inverse(mode, low, high):
     actions_deg[:, 5] = -90
     normal = processors.before({"observation.state": actions_deg, "action": actions_deg})["action"]
     torch.testing.assert_close(processors.after(normal), actions_deg, atol=1e-4, rtol=1e-5)
+    for edge, place in ((low, -1), (high, 1)) if low else ():          # LeRobot puts what spans nothing at -1
+        assert processors.before({"action": torch.tensor(limits[edge])})["action"].tolist() == [place] * 5 + [-1]
 
 
 def test_pictures_are_normalised_where_the_mapping_says_so():
