@@ -242,5 +242,5 @@ def test_covering_tells_which_cell_the_policy_acts_on():
     grey[30:36, 34:44] = 255                           # all there is to see
     sizes = cover_map(policy, replace(seen, images={"front": grey, "wrist": grey}), "front", cells=4, draws=2)
     assert sizes.shape == (4, 4) and sizes[2, 2] > 0 and np.count_nonzero(sizes) == 1
-    assert "comes from 1 of its 16 cells" in figures.covered(seen, "front", 100 * sizes).alt
+    assert "comes from 1 of its 16 cells" in figures.covered(seen, "front", sizes / sizes.max()).alt
     assert "the plan stays" in figures.covered(seen, "front", 0 * sizes).alt
