@@ -11,7 +11,7 @@ name a folder of your own.
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from smolkit.smolvla.tokenizer import ASSETS
 
 if TYPE_CHECKING:
     from smolkit.data.reader import Dataset
+    from smolkit.smolvla.ablations import Change
     from smolkit.smolvla.policy import SmolVLAPolicy
     from smolkit.teleop.loop import Step
 
@@ -66,7 +67,7 @@ def open_desk(lane: str, own_dataset: str = "", checkpoint: str = "") -> Desk:
         moments = {(at, scene): moment for scene in SCENES for at, moment in _simulated(scene, chunk).items()}
         return Desk(tuple(moments[at, scene] for at in AT for scene in SCENES), policy, folder)
     root = dataset("inside_smolvla") if lane == "recorded" else _given(own_dataset)
-    return Desk(_recorded(root, chunk), policy, folder)
+    return Desk(recorded_moments(root, chunk), policy, folder)
 
 
 def _given(own_dataset: str) -> Path:
@@ -99,7 +100,7 @@ def _simulated(scene: int, chunk: int) -> dict[int, Moment]:
     return {at: Moment(steps[at].observation, large[at], actions_deg[at:at + chunk]) for at in AT}
 
 
-def _recorded(root: Path, chunk: int) -> tuple[Moment, ...]:
+def recorded_moments(root: Path, chunk: int) -> tuple[Moment, ...]:
     """The same moments of a dataset's first episodes."""
     from smolkit.data.reader import Dataset
     with closing(Dataset(root)) as rows:
@@ -113,3 +114,27 @@ def _moment(rows: Dataset, rows_of: range, at: int, chunk: int) -> Moment:
     picture = images.get("front", next(iter(images.values())))
     return Moment(Observation(row["observation.state"].astype(float), images, row["task"]), picture,
                   rows.columns["action"][rows_of[at]:rows_of.stop][:chunk])
+
+
+def changes(policy: SmolVLAPolicy, observation: Observation) -> dict[str, Change]:
+    """What exercise 5.3 does to an observation, by name: words, cameras (the first and the last one), joints."""
+    from smolkit.smolvla.ablations import change_of
+    known = tuple(observation.images)
+    first, last = known[0], known[-1]
+    sentences = {"no words": "drop words", "front covered": f"blank {first}", "wrist covered": f"blank {last}",
+                 "cameras exchanged": f"swap {first} and {last}", "joints unknown": "drop state"}
+    return {"one other word": _one_other_word,
+            **{name: change_of(policy, sentence, known) for name, sentence in sentences.items()}}
+
+
+def _one_other_word(observation: Observation) -> Observation:
+    """The other cube's colour; in a sentence without one, another last word.
+
+        >>> _one_other_word(Observation(np.zeros(6), task="pick up the red cube")).task
+        'pick up the green cube'
+        >>> _one_other_word(Observation(np.zeros(6), task="wipe the table")).task
+        'wipe the box'
+    """
+    words = observation.task.split()
+    other = [{"red": "green", "green": "red"}.get(word, word) for word in words]
+    return replace(observation, task=" ".join(other if other != words else [*words[:-1], "box"]))

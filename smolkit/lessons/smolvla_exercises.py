@@ -8,14 +8,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smolkit.lessons.grammar import Exercise
+from smolkit.lessons import grammar
+from smolkit.lessons.grammar import Exercise, is_number
+from smolkit.lessons.smolvla_desk import Desk, changes
+from smolkit.lessons.smolvla_hunt import FAULTS, SIGNS, Patient, healthy, vital_signs
 
 SEES, WALK, EFFECTS, HUNT, PASSPORT = (Exercise(f"5.{n}") for n in (1, 2, 3, 4, 5))
+CHANGES = ("one other word", "no words", "front covered", "wrist covered", "cameras exchanged", "joints unknown")
 
 # -- 5.1: who may see whom -------------------------------------------------------------------------------------------
 
@@ -136,3 +142,108 @@ def _walk(noise: np.ndarray, steps: int, factor: float) -> np.ndarray:
 
 def _counted(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
+
+
+# -- 5.3: effect sizes -----------------------------------------------------------------------------------------------
+
+
+def check_effects(prediction: Any) -> str:
+    """Exercise 5.3: a guess for each change, in units of what noise alone does; any honest number passes."""
+    return grammar.check_prediction(EFFECTS, prediction, CHANGES, 0, 100)
+
+
+def compare_effects(prediction: Any, effects: Mapping[str, float]) -> str:
+    """The guesses beside what was measured; the worst one first."""
+    if "pass" not in check_effects(prediction):
+        return "No prediction was made, so nothing can surprise you. Exercise 5.3 is a few cells up."
+    worst_first = sorted(CHANGES, key=lambda name: -abs(np.log((prediction[name] + 0.1) / (effects[name] + 0.1))))
+    return "\n".join(f"{name}: {effects[name]:.1f}, you said {prediction[name]:g}" for name in worst_first)
+
+
+# -- 5.4: the hunt ---------------------------------------------------------------------------------------------------
+
+
+def check_hunt(diagnosis: Any, patient: Patient) -> str:
+    """Exercise 5.4: what is wrong with the policy, and the vital sign that shows it."""
+    if unfilled := HUNT.unfilled(diagnosis, ("fault", "evidence")):
+        return unfilled
+    fault, evidence = diagnosis["fault"], diagnosis["evidence"]
+    if fault not in list(FAULTS):                  # a list: what a learner wrote may have no hash
+        return HUNT.not_yet(f"fault is one of: {', '.join(FAULTS)}")
+    signs, well = vital_signs(patient.policy), vital_signs(healthy())
+    if fault != patient.fault:
+        sign = SIGNS[fault]
+        return HUNT.not_yet(f"Of a policy with that fault one would expect another {sign!r}: the patient has "
+                            f"{signs[sign]:.2f}, a healthy one {well[sign]:.2f}. Which sign is furthest off?")
+    sign = SIGNS[fault]
+    if not is_number(evidence) or abs(evidence - signs[sign]) > max(0.1 * abs(signs[sign]), 0.05):
+        return HUNT.not_yet("Right. But which sign shows it? evidence is the patient's number in that line, not the "
+                            "healthy one's")
+    return HUNT.passed(f"{sign}: {signs[sign]:.2f}, and {well[sign]:.2f} in a healthy policy")
+
+
+# -- 5.5: a passport -------------------------------------------------------------------------------------------------
+
+COUNTED = ("parameters", "prefix_tokens", "chunk_steps", "euler_steps")
+NEAR = 0.35                                    # of the word effect: other draws of noise give other medians
+
+
+def check_passport(make_passport: Callable[[Desk, Path], Path | None], desk: Desk, folder: Path) -> str:
+    """Exercise 5.5: a file that says what a checkpoint is, and how far one word moves it."""
+    given, wrong = PASSPORT.call(make_passport, desk, folder)
+    if wrong or given is None:
+        return wrong or PASSPORT.not_attempted
+    try:
+        passport = json.loads(Path(given).read_text(encoding="utf-8"))
+    except (OSError, TypeError, ValueError) as error:
+        return PASSPORT.not_yet(f"Return the path of a JSON file that can be read ({type(error).__name__})")
+    if not isinstance(passport, dict) or (missing := [key for key in (*COUNTED, "word_effect") if key not in passport]):
+        return PASSPORT.not_yet("The file should hold one object, with "
+                                f"{', '.join(missing if isinstance(passport, dict) else (*COUNTED, 'word_effect'))}")
+    hint = _passport_hint(passport, desk)
+    return PASSPORT.not_yet(hint) if hint else PASSPORT.passed(_meaning(passport["word_effect"]))
+
+
+def _passport_hint(passport: Mapping[str, Any], desk: Desk) -> str:
+    model = desk.policy.model
+    batch = desk.policy.processors.before(desk.policy.batch([desk.moments[0].observation]))
+    right = {"parameters": sum(weight.numel() for weight in model.parameters()),
+             "prefix_tokens": model.encode(batch).tokens.shape[1], "chunk_steps": model.config.chunk_size,
+             "euler_steps": model.config.num_steps}
+    for key in COUNTED:
+        if not is_number(passport[key]) or passport[key] != right[key]:
+            return _count_hint(key, passport[key], right[key], model)
+    return _effect_hint(passport["word_effect"], desk)
+
+
+def _count_hint(key: str, given: Any, right: int, model: Any) -> str:
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    usual = {"parameters": ((trained, "you count those that training changes"),
+                            (len(list(model.parameters())), "those are tensors; count their numbers, numel()"),
+                            (right / 1e6, "all of them, please, not millions")),
+             "prefix_tokens": ((model.backbone.text.width, "that is how long one token is"),
+                               (right - 1, "the state is one, too"),
+                               (right + model.config.chunk_size, "the chunk is not part of the prefix")),
+             "chunk_steps": ((model.config.n_action_steps, "those are executed; how many are predicted?"),),
+             "euler_steps": ((model.config.chunk_size, "those are steps of the chunk, not of the walk"),)}[key]
+    near = next((words for other, words in usual if is_number(given) and abs(given - other) < 0.006), "count again")
+    return f"{key} is {given!r} in your file: {near}"
+
+
+def _effect_hint(given: Any, desk: Desk) -> str:
+    from smolkit.smolvla.ablations import ablate
+    if not is_number(given):
+        return f"word_effect is a number, not {given!r}"
+    one = changes(desk.policy, desk.observations[0])["one other word"]
+    effect, = ablate(desk.policy, desk.observations[:3], {"one other word": one})
+    if abs(given - effect.size) <= NEAR * effect.size + 0.1:
+        return ""
+    if abs(given - effect.moved) < 0.1 * effect.moved:
+        return "word_effect is `size`, in units of what noise does; yours is `moved`"
+    return f"word_effect: you give {given:.2f}, measured on the same three moments it is {effect.size:.2f}"
+
+
+def _meaning(word_effect: float) -> str:
+    if word_effect >= 2:
+        return "It listens: a word moves the plan further than the dice do"
+    return "Take note: a word moves its plan hardly further than the dice do; it may not listen at all"

@@ -7,38 +7,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smolkit.lessons.camera_figures import INK, QUIET, RED, pictures, reddest, squared
 from smolkit.plotting import figure, finding
+from smolkit.smolvla.inside_figures import CAMERA_COLORS, PART_COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOR = {"front": "#56B4E9", "wrist": "#0072B2", "words": "#E69F00", "state": "#009E73", "actions": "#D55E00",
-         "padding": "#cbd5e1"}
+COLOR = {"front": CAMERA_COLORS[0], "wrist": CAMERA_COLORS[1], "eyes": CAMERA_COLORS[1], "language layers": "#009E73",
+         "expert": "#D55E00", **PART_COLORS}
 EYE_PX, PATCH_PX, BLOCK = 512, 16, 4           # the published eye: 32 x 32 patches, joined 4 x 4
 
-__all__ = ["COLOR", "Part", "attention_toy", "budget", "layers", "patches", "pictures", "relations", "shuffle",
-           "turning", "who_sees_whom"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stretch of tokens of one kind; `masked` of them, at its end, are padding."""
-
-    name: str
-    count: int
-    masked: int = 0
-
-    @property
-    def color(self) -> str:
-        return next((COLOR[word] for word in self.name.split() if word in COLOR), QUIET)
+__all__ = ["attention_toy", "layers", "patches", "pictures", "shares", "shuffle", "toy_mask", "turning"]
 
 
 # -- 1: eyes -----------------------------------------------------------------------------------------------------
@@ -47,7 +32,7 @@ class Part:
 def patches(image: np.ndarray) -> Figure:
     """A picture (H, W, 3) as the published eye gets it, cut into patches, and one token's sixteen, enlarged."""
     square = squared(image, EYE_PX)
-    row, column = _interesting(image)
+    row, column = red_token(image)
     fig, (whole, piece) = figure(7.0, 4.1, columns=2, gridspec_kw={"width_ratios": (1.45, 1)})
     side = PATCH_PX * BLOCK
     _picture(whole, square, f"{EYE_PX} x {EYE_PX} px, patches of {PATCH_PX}, tokens of {side}")
@@ -68,7 +53,7 @@ def patches(image: np.ndarray) -> Figure:
     return finding(fig, f"1,024 patches make 64 tokens{words}")
 
 
-def _interesting(image: np.ndarray) -> tuple[int, int]:
+def red_token(image: np.ndarray) -> tuple[int, int]:
     """Row and column of the token with the red cube in it; the one in the middle where nothing is red."""
     scale, side = EYE_PX / max(image.shape[:2]), PATCH_PX * BLOCK
     row, column = (at * scale for at in reddest(image))
@@ -90,58 +75,19 @@ def shuffle(grid: np.ndarray, tokens: np.ndarray) -> Figure:
 # -- 3: the prefix -----------------------------------------------------------------------------------------------
 
 
-def budget(rows: Mapping[str, Sequence[Part]]) -> Figure:
-    """Bars of tokens, one for each policy, each at a scale of its own; padding is pale."""
-    fig, axes = figure(7.0, 0.55 + 0.95 * len(rows), rows=len(rows), squeeze=False)
-    for ax, (name, parts) in zip(axes[:, 0], rows.items(), strict=True):
-        start = 0
-        total = sum(part.count for part in parts)
-        for part in parts:
-            real = part.count - part.masked
-            ax.barh(0, real, left=start, color=part.color, edgecolor="white")
-            if part.masked:
-                ax.barh(0, part.masked, left=start + real, color=COLOR["padding"], edgecolor="white", hatch="///")
-            narrow = part.count < 0.09 * total
-            words = part.name + f" {part.count}" * (part.count > 1) + f" ({part.masked} empty)" * bool(part.masked)
-            ax.annotate(words, (start + part.count / 2, 0.42 if narrow else 0), (0, 3 if narrow else 0), fontsize=8,
-                        textcoords="offset points", ha="center", va="bottom" if narrow else "center",
-                        color=INK if narrow or part.masked else "white", weight="bold")
-            start += part.count
-        ax.set(xlim=(0, total), ylim=(-0.45, 0.95), yticks=[])
-        ax.set_title(f"{name}: {total} tokens", fontsize=9)
-        ax.grid(False)
-        ax.spines[["left"]].set_visible(False)
-    fullest = next(iter(rows.values()))
-    seen = sum(part.count for part in fullest if part.color in (COLOR["front"], COLOR["wrist"]))
-    return finding(fig, f"{seen} of {sum(part.count for part in fullest)} tokens are pictures; one is the arm itself")
-
-
-def who_sees_whom(mask: np.ndarray, parts: Sequence[Part], title: str = "") -> Figure:
-    """Allowed pairs (S, S), query by key, in the colour of what is seen; white is forbidden."""
-    size = len(mask)
-    starts = np.cumsum([0, *(part.count for part in parts)])
-    colors = np.ones((size, size, 3))
-    for part, start in zip(parts, starts, strict=False):
-        columns = slice(start, start + part.count)
-        colors[:, columns] = np.where(mask[:, columns, None], _rgb(part.color), (1, 1, 1))
-    small = size <= 12
-    fig, ax = figure(4.6 if small else 6.2, 3.9 if small else 5.8)
-    ax.imshow(colors)
-    for edge in starts[1:-1]:
-        ax.axhline(edge - 0.5, color=INK, linewidth=0.5)
-        ax.axvline(edge - 0.5, color=INK, linewidth=0.5)
-    if small:
-        for (y, x), seen in np.ndenumerate(mask):
-            ax.text(x, y, int(seen), ha="center", va="center", color="white" if seen else QUIET, fontsize=10)
-    middles = (starts[:-1] + starts[1:] - 1) / 2
-    names = [part.name for part in parts]
-    ax.set_xticks(middles, names, rotation=0 if small else 35, ha="center" if small else "left")
-    ax.set_yticks(middles, names)
+def toy_mask(mask: np.ndarray, names: Sequence[str]) -> Figure:
+    """Allowed pairs (S, S) of a few tokens, query by key, as ones and zeros in the colour of what is seen."""
+    fig, ax = figure(4.6, 3.9)
+    colors = np.array([_rgb(PART_COLORS.get(name, CAMERA_COLORS[0])) for name in names])
+    ax.imshow(np.where(mask[..., None], colors[None], 1.0))
+    for (y, x), seen in np.ndenumerate(mask):
+        ax.text(x, y, int(seen), ha="center", va="center", color="white" if seen else QUIET, fontsize=10)
+    ax.set(xticks=np.arange(len(names)), xticklabels=names, yticks=np.arange(len(names)), yticklabels=names,
+           xlabel="may see ... (key)", ylabel="who looks (query)")
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=8)
     ax.grid(False)
-    ax.set(xlabel="may see ... (key)", ylabel="who looks (query)")
-    return finding(fig, fill(title or f"{mask.mean():.0%} of all pairs are allowed", 44 if small else 62))
+    return finding(fig, "Nobody sees padding, or a later stage")
 
 
 # -- 4: attention ------------------------------------------------------------------------------------------------
@@ -149,7 +95,7 @@ def who_sees_whom(mask: np.ndarray, parts: Sequence[Part], title: str = "") -> F
 
 def attention_toy(query: np.ndarray, key: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> Figure:
     """Two queries (2, 2) and five keys (5, 2) as arrows, and the attention weights (2, 5) as a table."""
-    fig, (plane, table) = figure(7.0, 3.2, columns=2, gridspec_kw={"width_ratios": (1, 1.25)})
+    fig, (plane, table) = figure(7.0, 2.7, columns=2, gridspec_kw={"width_ratios": (1, 1.25)})
     for point, name in zip(key, names, strict=True):
         _arrow(plane, point, QUIET)
         plane.annotate(name, point, 0.13 * point / np.linalg.norm(point) + point, fontsize=8, color=INK, ha="center",
@@ -179,7 +125,7 @@ def turning(pairs: Mapping[str, np.ndarray], products: Mapping[str, np.ndarray])
     for ax, (name, points) in zip(axes, pairs.items(), strict=False):
         for k, point in enumerate(points):
             _arrow(ax, point, COLOR["wrist"], 1.6, alpha=1 - 0.8 * k / len(points))
-            if k in (0, len(points) - 1) or np.linalg.norm(point - points[k - 1]) > 0.3:      # no label upon a label
+            if k == 0 or np.linalg.norm(point - points[k - 1]) > 0.3:                          # no label upon a label
                 ax.text(*(1.22 * point / np.linalg.norm(point)), k, fontsize=8, ha="center", va="center", color=INK)
         ax.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -218,21 +164,26 @@ def layers(kinds: Sequence[str]) -> Figure:
     return finding(fig, "Expert layers read the notes beside them; every other one nothing else")
 
 
-def relations(rows: Mapping[str, Mapping[str, float]]) -> Figure:
-    """What a chunk's action tokens look at, as stacked bars that sum to 1: layer -> part -> share."""
-    fig, ax = figure(7.0, 0.9 + 0.38 * len(rows))
-    for y, shares in enumerate(rows.values()):
-        start = 0.0
-        for name, share in shares.items():
-            ax.barh(y, share, left=start, color=Part(name, 1).color, edgecolor="white")
-            if share > 0.07:
-                ax.text(start + share / 2, y, f"{name} {share:.0%}", ha="center", va="center", fontsize=8,
-                        color="white")
+def shares(rows: Mapping[str, Mapping[str, float]], title: str, unit: str) -> Figure:
+    """Stacked bars that sum to 1, one a row: what attention, or parameters, are divided into."""
+    fig, ax = figure(7.0, 1.05 + 0.42 * len(rows))
+    for y, parts in enumerate(rows.values()):
+        total, start = sum(parts.values()), 0.0
+        for name, value in parts.items():
+            share = value / total
+            ax.barh(y, share, left=start, color=COLOR.get(name, QUIET), edgecolor="white")
+            if share > 0.06:
+                ax.text(start + share / 2, y, f"{share:.0%}", ha="center", va="center", fontsize=8, color="white",
+                        weight="bold")
             start += share
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.set(xlim=(0, 1), xlabel="share of attention", ylim=(len(rows) - 0.4, -0.6))
+    ax.set(xlim=(0, 1), xlabel=unit, ylim=(len(rows) - 0.45, -0.55))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.grid(False)
-    return fig
+    names = dict.fromkeys(name for parts in rows.values() for name in parts)
+    fig.legend([_patch(COLOR.get(name, QUIET)) for name in names], names, loc="outside lower center",
+               ncols=len(names), fontsize=8, handlelength=1, columnspacing=1.2)
+    return finding(fig, title)
 
 
 # -- drawing -----------------------------------------------------------------------------------------------------
@@ -274,3 +225,8 @@ def _arrow(ax: Axes, point: np.ndarray, color: str, width: float = 1.2, alpha: f
 def _rgb(color: str) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
     return to_rgb(color)
+
+
+def _patch(color: str) -> Any:
+    from matplotlib.patches import Patch
+    return Patch(color=color)

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ import numpy as np
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.lessons.camera_figures import INK, QUIET, RED
 from smolkit.plotting import JOINT_COLORS, figure, finding
+from smolkit.smolvla.inside_figures import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,26 +131,6 @@ def chunk_panels(chunks_deg: Mapping[str, np.ndarray], title: str, shown_deg: np
     return finding(fig, title)
 
 
-def film(walk_deg: np.ndarray, alt: str) -> str:
-    """HTML of a small film: a chunk (steps + 1, T, 6) as it loses its noise, then standing for a second."""
-    from PIL import Image
-    low, high = walk_deg.min() - 5, walk_deg.max() + 5
-    pictures = []
-    for step, chunk in enumerate(walk_deg):
-        fig, ax = figure(5.6, 3.2)
-        _chunk(ax, chunk)
-        ax.set(ylim=(low, high), xlabel="step of the chunk", ylabel="deg; gripper %",
-               title=f"t = {1 - step / (len(walk_deg) - 1):.1f}" + "   noise" * (step == 0))
-        ax.legend(loc="upper right", ncols=3)
-        buffer = io.BytesIO()
-        fig.savefig(buffer, format="png", dpi=90)
-        pictures.append(Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
-    out = io.BytesIO()
-    wait_ms = [700, *[250] * (len(pictures) - 2), 2500]
-    pictures[0].save(out, format="GIF", save_all=True, append_images=pictures[1:], duration=wait_ms, loop=0)
-    return f'<img alt="{alt}" src="data:image/gif;base64,{base64.b64encode(out.getvalue()).decode("ascii")}">'
-
-
 def fan(chunks_deg: np.ndarray, shown_deg: np.ndarray) -> Figure:
     """Several chunks (N, T, 6) for one moment, joint by joint; dotted, what the demonstrator did (T', 6)."""
     fig, axes = figure(7.0, 3.8, rows=2, columns=3, sharex=True)
@@ -159,9 +138,10 @@ def fan(chunks_deg: np.ndarray, shown_deg: np.ndarray) -> Figure:
     for joint, ax in enumerate(axes.flat):
         ax.plot(steps, chunks_deg[:, :, joint].T, color=JOINT_COLORS[joint], linewidth=0.8, alpha=0.7)
         ax.plot(steps[:len(shown_deg)], shown_deg[:, joint], ":", color=INK, linewidth=2)
-        middle = np.median(chunks_deg[:, :, joint])
-        ax.set_ylim(*np.clip([chunks_deg[:, :, joint].min() - 3, chunks_deg[:, :, joint].max() + 3],
-                             *(min(middle - 8, chunks_deg[:, :, joint].min() - 3), None)))
+        everything = np.concatenate([chunks_deg[:, :, joint].ravel(), shown_deg[:, joint]])
+        low, high = everything.min(), everything.max()
+        room = max(3, 5 - (high - low) / 2)                # a joint that stands still does not fill its panel
+        ax.set_ylim(low - room, high + room)
         ax.set_title(JOINT_NAMES[joint], fontsize=9, fontweight="normal")
     for ax in axes[-1]:
         ax.set_xlabel("step of the chunk")
@@ -170,20 +150,14 @@ def fan(chunks_deg: np.ndarray, shown_deg: np.ndarray) -> Figure:
                         f"{spread[-1]:.1f} at the last")
 
 
-def effects(sizes: Mapping[str, float], guesses: Mapping[str, float] | None = None) -> Figure:
-    """Bars of effect sizes in units of what noise alone does; a ring for each guess."""
-    fig, ax = figure(7.0, 0.95 + 0.42 * len(sizes))
-    for y, (name, size) in enumerate(sizes.items()):
-        color = QUIET if size < 1.2 else JOINT_COLORS[4] if size < 2 else JOINT_COLORS[2]
-        ax.barh(y, size, height=0.62, color=color)
-        ax.annotate(f"{size:.1f}", (size, y), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        if guesses and guesses.get(name) is not None:
-            ax.plot(guesses[name], y, "o", markersize=9, markerfacecolor="none", markeredgecolor=INK)
-    ax.axvline(1, color=INK, linewidth=0.8, linestyle="--")
-    ax.annotate("noise alone", (1, -0.62), (3, 0), textcoords="offset points", fontsize=8, color=INK)
-    ax.set_yticks(range(len(sizes)), list(sizes))
-    ax.set(ylim=(len(sizes) - 0.5, -0.9), xlim=(0, 1.12 * max(2, *sizes.values())), xlabel="effect (1 = noise alone)")
-    return finding(fig, f"What moves the plan most: {max(sizes, key=sizes.get)}")
+def guessed(drawing: Drawing, names: Sequence[str], guesses: Mapping[str, float | None]) -> Drawing:
+    """A drawing of effects (`inside_figures.effects`) with a ring for each guess that was made."""
+    ax = drawing.figure.axes[0]
+    made = [(guesses[name], y) for y, name in enumerate(names) if guesses[name] is not None]
+    if made:
+        ax.plot(*zip(*made, strict=True), "o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
+        ax.set_xlim(0, max(ax.get_xlim()[1], 1.08 * max(made)[0]))
+    return drawing
 
 
 def _chunk(ax: Axes, chunk: np.ndarray) -> None:

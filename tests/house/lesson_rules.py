@@ -204,7 +204,8 @@ def describes_pictures(lesson: Lesson) -> Iterator[str]:
     for number, code in lesson.of_kind("code"):
         for name, call in calls(code):
             keywords = {word.arg for word in call.keywords}
-            if name == "show" and len(call.args) < 2 and "alt" not in keywords:
+            drawn = any(isinstance(argument, ast.Starred) for argument in call.args)       # a `Drawing` has its words
+            if name == "show" and len(call.args) < 2 and not drawn and "alt" not in keywords:
                 yield f"{lesson.at(number)}: show(figure, \"what one sees\"): the words are missing"
             if name.startswith(("plt.", "ax.")) or name == "Image" and "alt" not in keywords:
                 yield f"{lesson.at(number)}: `{name}` shows a picture without words: use smolkit.plotting.show"
