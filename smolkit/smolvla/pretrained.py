@@ -1,8 +1,7 @@
 """A new policy on a pretrained backbone: the eyes and the language model of a SmolVLM2 checkpoint, nothing else.
 
-    policy = fresh_policy(build_preset("base"), samples)                 # everything in it is random
-    policy.weights = load_backbone(policy.model, "SmolVLM2-500M-Video-Instruct")
-    policy.weights.random                                                # ('expert',): the part that will learn
+    found = load_backbone(model, find_backbone("HuggingFaceTB/SmolVLM2-500M-Video-Instruct"))
+    found.random                                                         # ('expert',): the part that will learn
 
 The folder is one that transformers wrote: `model.safetensors`, or several files and their index. Text layers that the
 policy does not keep are skipped, and the word predictor is where the policy has none.
@@ -17,11 +16,21 @@ from pathlib import Path
 import torch
 
 from smolkit.report import SmolkitError
+from smolkit.smolvla import hub
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.weights import HEAD, PARTS, LoadedWeights, WeightsFile, pour
 
 INDEX = "model.safetensors.index.json"
 _LAYER = re.compile(r"language\.layers\.(\d+)\.")
+
+
+def find_backbone(name: str | Path) -> Path:
+    """A folder with a SmolVLM2's weights, config and tokenizer: one that is here, or the Hub's of that name."""
+    here = Path(name)
+    if (here / INDEX).exists() or (here / "model.safetensors").exists():
+        return here
+    return hub.download(str(name), (*hub.BACKBONE, "model*.safetensors", INDEX),
+                        instead="give the path of a folder that has the backbone's weights and its tokenizer")
 
 
 def load_backbone(model: SmolVLA, folder: str | Path, dtype: torch.dtype | None = torch.float32) -> LoadedWeights:

@@ -28,6 +28,7 @@ from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.presets import Preset
+from smolkit.smolvla.pretrained import find_backbone, load_backbone
 from smolkit.smolvla.processors import make_processors
 from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
@@ -40,12 +41,19 @@ from smolkit.training.statistics import Statistics, statistics_of
 
 
 def fresh_policy(preset: Preset, samples: Samples, seed: int = 0, fps: int = 10) -> SmolVLAPolicy:
-    """An untrained policy of the preset, with the statistics of the data that it will learn from."""
+    """An untrained policy of the preset, with the statistics of the data that it will learn from.
+
+    Where its configuration says `load_vlm_weights`, its eyes and its language model are the pretrained ones that
+    `vlm_model_name` names, a folder or the Hub's, and so is its tokenizer.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SmolVLA(preset.config, preset.backbone)
+    home = find_backbone(preset.config.vlm_model_name) if preset.config.load_vlm_weights else None
+    weights = load_backbone(model, home) if home else None
     stats = {name: {"mean": s.mean, "std": s.std} for name, s in feature_statistics(samples).items()}
-    return SmolVLAPolicy(model, make_processors(preset.config, stats, ASSETS, tasks=samples.tasks), fps)
+    processors = make_processors(preset.config, stats, home or ASSETS, tasks=samples.tasks)
+    return SmolVLAPolicy(model, processors, fps, weights=weights)
 
 
 def feature_statistics(samples: Samples) -> dict[str, Statistics]:
