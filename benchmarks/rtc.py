@@ -79,8 +79,7 @@ def rows_of(found: dict[str, list[Seam]], schedule: str) -> list[Row]:
     print(f"{schedule:8} {'jump':>8} {'p90':>8} {'old chunk':>10} {'demonstrator':>13} {'a chunk':>9}")
     rows = []
     for way, several in found.items():
-        jump, apart, off, took = (np.array([getattr(seam, field.name) for seam in several])
-                                        for field in fields(Seam))
+        jump, apart, off, took = (np.array([getattr(seam, field.name) for seam in several]) for field in fields(Seam))
         numbers = {"jump where the chunks meet, median": np.median(jump),
                    "jump where the chunks meet, p90": np.quantile(jump, 0.9),
                    "distance to the old chunk": np.median(apart),

@@ -184,9 +184,7 @@ def denoised(walk: Denoising, steps: Sequence[int] | None = None) -> Drawing:
         axes[1, column].set_xlabel("step")
     axes[0, 0].set_ylabel("chunk (deg; %)")
     axes[1, 0].set_ylabel("its guess (deg; %)")
-    names = _names(walk.chunks_deg.shape[-1])
-    fig.legend(axes[0, 0].get_lines(), names, loc="outside lower center", ncols=min(6, len(names)), fontsize=8,
-               frameon=False)
+    _legend(fig, axes[0, 0], columns=6)
     return Drawing(finding(fig, fill(_settled(walk), LETTERS)), f"Two rows of {len(steps)} panels, a line for each "
                    f"joint: above, tangled lines become smooth; below, the guesses. {_settled(walk)}.")
 
@@ -196,10 +194,11 @@ def film(walk: Denoising) -> bytes:
     from PIL import Image
     frames, within = [], (walk.chunks_deg.min() - 5, walk.chunks_deg.max() + 5)
     for time, chunk in zip(walk.times, walk.chunks_deg, strict=True):
-        fig, ax = figure(5.6, 3.2)
+        fig, ax = figure(5.6, 3.5)
         _chunk(ax, chunk)
-        ax.set(ylim=within, xlabel="step of the chunk", ylabel="deg; gripper %", title=f"t = {time:.1f}")
-        ax.legend(ax.get_lines(), _names(chunk.shape[1]), loc="upper right", ncols=3, fontsize=8, frameon=False)
+        ax.set(ylim=within, xlabel="step of the chunk", ylabel="deg; gripper %")
+        ax.set_title(f"t = {time:.1f}", loc="left", fontsize=11)
+        _legend(fig, ax, columns=3)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=90)
         frames.append(Image.open(buffer).convert("P", palette=Image.Palette.ADAPTIVE, colors=64))
@@ -281,8 +280,11 @@ def _few(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, most).round().astype(int).tolist()))
 
 
-def _names(joints: int) -> list[str]:
-    return list(JOINT_NAMES) if joints == len(JOINT_NAMES) else [f"joint {k + 1}" for k in range(joints)]
+def _legend(fig: Figure, ax: Axes, columns: int) -> None:
+    """The joints' names and colours, below all axes."""
+    lines = ax.get_lines()
+    names = JOINT_NAMES if len(lines) == len(JOINT_NAMES) else [f"joint {k + 1}" for k in range(len(lines))]
+    fig.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
 
 
 def _chunk(ax: Axes, chunk: np.ndarray) -> None:
