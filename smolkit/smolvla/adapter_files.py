@@ -141,8 +141,9 @@ def attach(model: nn.Module, folder: Path, config: AdapterConfig, dtype: torch.d
     if expected != found or not found:
         _disagree(folder, sorted(expected - found), sorted(file.stored[name] for name in found - expected))
     for name in sorted(wanted):
-        put(model, name, LoRALinear(model.get_submodule(name), config.rank(_module(name)),
-                                    config.scale(_module(name))))
+        frozen, rank = model.get_submodule(name), config.rank(_module(name))
+        file.check(name + A, (rank, frozen.in_features))       # before anything of the size that is claimed is made
+        put(model, name, LoRALinear(frozen, rank, config.scale(_module(name))))
     learn_adapters(model)
     broken = pour(model, file, sorted(found), dtype, device)
     for name in whole:

@@ -228,9 +228,10 @@ def test_adapters_that_their_config_does_not_name_are_refused(light, change: Cal
         load_checkpoint(light)
 
 
-def test_an_adapter_of_another_rank_is_refused(light):
-    edit(light, r=3)
-    with pytest.raises(SmolkitError, match=r"SK511.*\(3, "):
+@pytest.mark.parametrize("rank", [3, 10 ** 12])
+def test_an_adapter_of_another_rank_is_refused(light, rank):
+    edit(light, r=rank)
+    with pytest.raises(SmolkitError, match=rf"SK511.*\({rank}, "):
         load_checkpoint(light)
 
 
