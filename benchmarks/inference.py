@@ -6,21 +6,19 @@
 
 The policy is the published one's shape (450M) with random weights, rounded as the published file stores them: bfloat16,
 26 tensors float32. Two 480x640 cameras, 48 language tokens of which 12 are real, one sample. LeRobot 0.4.4 runs in a
-process of its own (benchmarks.lerobot_policy). Rows go to measured.csv; `--dry` prints only.
+process of its own (benchmarks.lerobot_policy). Rows go to measured.csv; `--dry` prints only. Loading has a benchmark of
+its own (benchmarks.loading).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -29,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.inference_parts import ROUNDS, Peak, bandwidth, matrix_peak, measure_parts, table
-from benchmarks.lerobot_policy import LeRobot, memory_mb
+from benchmarks.lerobot_policy import CLOCKS, LeRobot
 from benchmarks.measured import Row, keep
 from smolkit.machine import free_cores
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
@@ -108,12 +106,13 @@ def load_variant(folder: Path, variant: str, device: str = "cpu") -> SmolVLAPoli
 
 
 def _timed(work: Callable[[], object], device: str, spent: list[float] | None = None) -> tuple[float, object]:
+    clock = CLOCKS[os.environ.get("BENCHMARK_CLOCK", "wall")]
     wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
     wait()
-    begun = time.perf_counter()
+    begun = clock()
     done = work()
     wait()
-    seconds = time.perf_counter() - begun
+    seconds = clock() - begun
     if spent is not None:
         spent[0] += seconds
     return seconds, done
@@ -185,40 +184,6 @@ def chunk_rows(what: str, python: str | None, folder: Path, inputs: Path, option
         return compare(what, list(sides)[1:], take_turns(sides, options.rounds))
 
 
-# --- loading ----------------------------------------------------------------------------------------------------------
-
-def load_rows(python: str | None, folder: Path, options: Options) -> list[Row]:
-    """Seconds and memory of loading for acting, in fresh processes that take turns; the file is warm in the cache."""
-    mine, other = [], []
-    for _ in range(options.rounds):
-        mine.append(_load_ours(folder, options))
-        if python:
-            with LeRobot(python, options.threads, options.device) as lerobot:
-                other.append(_ask(lerobot, "load", folder=folder, vlm=folder / "vlm", dtype="published"))
-    rows = []
-    for key, unit in (("seconds", "s"), ("peak_mb", "MiB")):
-        here = median(one[key] for one in mine)
-        rows.append(Row(f"loading in bf16, {key}", here, unit, len(mine)))
-        if other:
-            there = median(one[key] for one in other)
-            rows += [Row(f"loading, LeRobot as published, {key}", there, unit, len(other)),
-                     Row(f"loading in bf16, {key}, ours over LeRobot as published", here / there, "", len(other))]
-    return rows
-
-
-def _load_ours(folder: Path, options: Options) -> dict:
-    work = [sys.executable, "-m", "benchmarks.inference", "--load", str(folder), "--device", options.device]
-    env = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    return json.loads(subprocess.run(work, capture_output=True, text=True, check=True, env=env).stdout)
-
-
-def load_once(folder: Path, device: str) -> None:
-    """In the fresh process: loads, and says how long it took and the most memory it ever had."""
-    begun = time.perf_counter()
-    load_checkpoint(folder, dtype=torch.bfloat16, device=device)
-    print(json.dumps({"seconds": time.perf_counter() - begun, **memory_mb()}))
-
-
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 def part_rows(folder: Path, inputs: Path, options: Options) -> list[Row]:
@@ -238,7 +203,7 @@ def part_rows(folder: Path, inputs: Path, options: Options) -> list[Row]:
     return rows
 
 
-WHAT = ("fp32", "bf16", "int8", "load", "parts")
+WHAT = ("fp32", "bf16", "int8", "parts")
 
 
 def measure(python: str | None, options: Options) -> list[Row]:
@@ -249,12 +214,8 @@ def measure(python: str | None, options: Options) -> list[Row]:
         inputs = make_inputs(Path(scratch, "inputs.safetensors"), preset)
         rows = []
         for what in WHAT if options.what == "all" else [options.what]:
-            if what == "load":
-                rows += load_rows(python, folder, options)
-            elif what == "parts":
-                rows += part_rows(folder, inputs, options)
-            else:
-                rows += chunk_rows(what, python, folder, inputs, options)
+            work = part_rows if what == "parts" else partial(chunk_rows, what, python)
+            rows += work(folder, inputs, options)
         return rows
 
 
@@ -272,20 +233,19 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=free_cores())
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor seconds, of one thread only")
     parser.add_argument("--checkpoint", type=Path, help="made before, in a scratch folder of yours")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--dry", action="store_true", help="write nothing into measured.csv")
-    parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.load:
-        load_once(options.load, options.device)
-        return []
     pinned(options.threads)
+    os.environ["BENCHMARK_CLOCK"] = options.clock
     rows = measure(None if options.python in (None, "none") else options.python, options)
     for row in rows:
         print(f"{row.what:75} {row.value:10.4g} {row.unit}")
     if not (options.dry or options.tiny):
-        keep(BENCH, [Row(f"{row.what}, {options.threads} threads", row.value, row.unit, row.n) for row in rows])
+        how = f"{options.threads} threads, {options.clock} time"
+        keep(BENCH, [Row(f"{row.what}, {how}", row.value, row.unit, row.n) for row in rows])
     return rows
 
 

@@ -1,0 +1,188 @@
+"""How big and how fast is each size? Writes docs/sizes.md.
+
+    python -m benchmarks.sizes                 # the page anew: parameters counted, times as last measured
+    python -m benchmarks.sizes --measure       # measures first, 4 minutes; rows go to measured.csv
+
+Parameters are counted on torch's meta device, which holds no numbers. Times and memory come from fresh processes that
+load a policy of random weights and make chunks from two 480x640 pictures and 12 words.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.inference import load_variant, make_checkpoint, make_inputs
+from benchmarks.lerobot_policy import ROOT, memory_mb
+from benchmarks.measured import FILE, Row, keep
+from smolkit.smolvla.model import SmolVLA
+from smolkit.smolvla.presets import as_published, build_preset
+
+PAGE = ROOT / "docs" / "sizes.md"
+SIZES = ("base", "under200m", "classroom")
+PARTS = {"eyes": "vision.", "connector": "vision.connector.", "word vectors": "language.embed.",
+         "language layers": "language.layers.", "final norm, never read": "language.norm.",
+         "word predictor, never asked": "language.head.", "state in": "state_proj.", "expert layers": "expert.layers.",
+         "expert's norm": "expert.norm.", "actions and time in, actions out": "expert.action_"}
+MEASURED = {"base": ("fp32", "bf16", "int8"), "under200m": ("fp32", "bf16", "int8"), "classroom": ("fp32", "bf16")}
+COLUMNS = {"file": "MB", "loading": "s", "memory after loading": "MiB", "peak of memory": "MiB", "one chunk": "s"}
+CHUNKS = 3
+
+
+# --- counted ----------------------------------------------------------------------------------------------------------
+
+def count(preset: str) -> dict[str, int]:
+    """Parameters by part; a longer prefix is a part of its own."""
+    chosen = build_preset(preset)
+    with torch.device("meta"):
+        model = SmolVLA(chosen.config, chosen.backbone)
+    counts = dict.fromkeys(PARTS, 0)
+    for name, weight in model.named_parameters():
+        part = max((begin for begin in PARTS.values() if name.startswith(begin)), key=len)
+        counts[next(title for title, begin in PARTS.items() if begin == part)] += weight.numel()
+    return counts
+
+
+def file_mb(preset: str) -> float:
+    """Megabytes of weights: bfloat16 as LeRobot publishes them, the classroom's in float32."""
+    chosen = build_preset(preset)
+    with torch.device("meta"):
+        model = SmolVLA(chosen.config, chosen.backbone)
+        model = model if chosen.backbone.from_scratch else as_published(model)
+    return sum(weight.nbytes for weight in model.parameters()) / 1e6
+
+
+def parameter_table() -> str:
+    """Parameters by part, a column a size."""
+    columns = {preset: count(preset) for preset in SIZES}
+    lines = ["| Parameters | " + " | ".join(f"`{preset}`" for preset in SIZES) + " |", "|---|" + "--:|" * len(SIZES)]
+    for part in PARTS:
+        lines.append(_line(part, [f"{columns[preset][part]:,}" for preset in SIZES]))
+    lines.append(_line("**all**", [f"**{sum(columns[preset].values()):,}**" for preset in SIZES]))
+    lines.append(_line("weights in the file, MB", [f"{file_mb(preset):,.1f}" for preset in SIZES]))
+    return "\n".join(lines)
+
+
+def _line(title: str, cells: list[str]) -> str:
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+# --- measured ---------------------------------------------------------------------------------------------------------
+
+def measure(preset: str) -> list[Row]:
+    """Loading and chunks of one size, each format in a fresh process."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = make_checkpoint(Path(scratch, "policy"), preset)
+        inputs = make_inputs(Path(scratch, "inputs.safetensors"), preset)
+        for variant in MEASURED[preset]:
+            asked = [sys.executable, "-m", "benchmarks.sizes", "--inside", str(folder), str(inputs), variant]
+            done = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True)
+            rows += [Row(f"{preset} {variant}, {what}", value, COLUMNS[what], CHUNKS if what == "one chunk" else 1)
+                     for what, value in json.loads(done.stdout).items()]
+    return rows
+
+
+def inside(folder: str, inputs: str, variant: str) -> None:
+    """Runs in the fresh process."""
+    begun = time.perf_counter()
+    policy = load_variant(Path(folder), variant)
+    loading_s, memory = time.perf_counter() - begun, memory_mb()
+    batch = load_file(inputs)
+    noise, seconds = batch.pop("noise_sampling"), []
+    for _ in range(CHUNKS + 1):                    # the first one warms up
+        begun = time.perf_counter()
+        policy.model.sample_actions(batch, noise=noise)
+        seconds.append(time.perf_counter() - begun)
+    print(json.dumps({"loading": loading_s, "memory after loading": memory["rss_mb"],
+                      "peak of memory": memory_mb()["peak_mb"], "one chunk": median(seconds[1:])}))
+
+
+def last_rows(benchmark: str) -> dict[str, dict[str, str]]:
+    """The newest row of each thing that a benchmark measured."""
+    with FILE.open(newline="", encoding="utf-8") as file:
+        return {row["what"]: row for row in csv.DictReader(file) if row["benchmark"] == benchmark}
+
+
+def measured_table() -> str:
+    """Time and memory, a line a size and format, as last measured."""
+    rows, shown = last_rows("sizes"), list(COLUMNS)[1:]
+    lines = ["| Policy | " + " | ".join(f"{what}, {COLUMNS[what]}" for what in shown) + " |",
+             "|---|" + "--:|" * len(shown)]
+    for preset, variants in MEASURED.items():
+        for variant in variants:
+            found = [rows.get(f"{preset} {variant}, {what}") for what in shown]
+            cells = ["not measured" if row is None else f"{float(row['value']):.4g}" for row in found]
+            lines.append(_line(f"`{preset}` {variant}", cells))
+    return "\n".join(lines)
+
+
+def beside_lerobot() -> str:
+    """Every ratio and error that `benchmarks.inference` found last."""
+    rows = last_rows("inference")
+    wanted = ("ours over LeRobot", "action error", "of the peak")
+    chosen = [row for what, row in rows.items() if any(word in what + row["unit"] for word in wanted)]
+    lines = ["| What | value | unit | runs |", "|---|--:|---|--:|"]
+    return "\n".join(lines + [_line(row["what"], [row["value"], row["unit"], row["n"]]) for row in chosen])
+
+
+def page() -> str:
+    """The whole text of docs/sizes.md."""
+    machines = {f"{row['machine']}; {row['versions']}" for name in ("sizes", "inference")
+                for row in last_rows(name).values()}
+    return TEXT.format(parameters=parameter_table(), measured=measured_table(), beside=beside_lerobot(),
+                       machine=" / ".join(sorted(machines)) or "not measured")
+
+
+TEXT = """# Sizes
+
+Written by `python -m benchmarks.sizes`. One piece of code at every size: `build_preset("base")` is the published
+lerobot/smolvla_base, `under200m` stands on SmolVLM2-256M, `classroom` learns from scratch on a laptop.
+
+{parameters}
+
+LeRobot's files keep a word predictor that no policy asks. It is never held in memory here, but saved again.
+
+## Memory and time
+
+One process each, with random weights: loading, then chunks from two 480x640 pictures and 12 words. fp32, bf16 and int8
+are `load_checkpoint` in float32; in bfloat16 with `speed.prepare`; in bfloat16 with `speed.quantise`. The
+process's memory includes 200 to 300 MiB of Python and torch.
+
+{measured}
+
+## Beside LeRobot 0.4.4
+
+`benchmarks.inference`, the 450M policy, one chunk, one sample, two 480x640 pictures, 12 words of 48 tokens; same random
+weights, same inputs, same cores, runs taking turns, medians. "published": the number formats of lerobot/smolvla_base.
+Errors are of actions in normalised units, where actions are about 1, from the same noise.
+
+{beside}
+
+On GPUs nothing was measured yet.
+
+Measured on: {machine}.
+"""
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--measure"]:
+        for preset in SIZES:
+            keep("sizes", measure(preset))
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        inside(*sys.argv[2:])
+    else:
+        main()
