@@ -116,9 +116,10 @@ class Case:
 
     @cached_property
     def draws(self) -> dict[str, Tensor]:
-        """Noise and moments of the training step."""
+        """Noise and moments of the training step, and the rest of a chunk for real-time chunking."""
         rng = torch.Generator().manual_seed(self.seed + 3)
-        return {"noise": torch.randn(self.recording["noise_sampling"].shape, generator=rng),
+        previous = torch.randn(self.batch, 8, self.action, generator=rng)
+        return {"previous": previous, "noise": torch.randn(self.recording["noise_sampling"].shape, generator=rng),
                 "time": 0.001 + 0.998 * torch.rand(self.batch, generator=rng)}
 
     @property
@@ -175,6 +176,10 @@ def named_cases() -> Iterator[Case]:
     yield Case("train_state_proj off", {"train_state_proj": False})
     yield Case("training all but the eyes", {"train_expert_only": False})
     yield Case("training all", {"train_expert_only": False, "freeze_vision_encoder": False})
+    for schedule in ("ZEROS", "ONES", "LINEAR", "EXP"):
+        yield Case(f"real-time chunking, {schedule}", {"rtc_config": {
+            "enabled": True, "prefix_attention_schedule": schedule, "max_guidance_weight": 8.0,
+            "execution_horizon": 7}})
     yield from depth_cases()
 
 

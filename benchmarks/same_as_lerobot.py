@@ -35,6 +35,7 @@ from smolkit.smolvla.freezing import freeze
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.presets import as_published
+from smolkit.smolvla.rtc import RealTimeChunking
 
 CLOSE, LOOSE, RELATIVE = 2e-5, 1e-4, 1e-5      # activations and actions; losses and gradients
 
@@ -85,6 +86,8 @@ def examine(case: Case, lerobot: LeRobot, scratch: Path) -> Result:
         _act(result, policy, lerobot, scratch)
         for generation in ("main", "0.4.4"):
             _learn(result, policy, lerobot, scratch, generation)
+        if case.config.get("rtc_config"):
+            _continue_chunk(result, policy, lerobot, scratch)
         _way_back(result, policy, lerobot, scratch)
         if case.mixed:
             _mixed(result, policy, lerobot, scratch)
@@ -142,6 +145,19 @@ def _compare_gradient(result: Result, name: str, weight: Tensor | None, wanted: 
     none = torch.zeros_like(weight)
     result.compare("gradient", name, none if weight.grad is None else weight.grad,
                    none if wanted is None else wanted, LOOSE)
+
+
+def _continue_chunk(result: Result, policy: SmolVLAPolicy, lerobot: LeRobot, scratch: Path) -> None:
+    """Real-time chunking: three steps pass while we compute, and an old chunk has a say."""
+    case, out, delay = result.case, scratch / "rtc.safetensors", 3
+    batch = {name: value for name, value in before(policy, case).items() if isinstance(value, Tensor)}
+    previous, noise = case.draws["previous"], case.recording["noise_sampling"]
+    save_file({**batch, "previous": previous, "noise_sampling": noise}, scratch / "rtc_inputs.safetensors")
+    asked = lerobot.ask("sample", inputs=scratch / "rtc_inputs.safetensors", delay=delay, out=out)
+    if not _failed(result, "to continue a chunk", asked):
+        rtc = RealTimeChunking.from_config(case.config["rtc_config"], previous, delay)
+        ours = policy.model.sample_actions(batch, noise=noise, rtc=rtc)
+        result.compare("actions", "real-time chunking", ours, load_file(out)["actions"], CLOSE)
 
 
 def _way_back(result: Result, policy: SmolVLAPolicy, lerobot: LeRobot, scratch: Path) -> None:
