@@ -22,7 +22,6 @@ from pathlib import Path
 
 import torch
 
-from smolkit.data.reader import Dataset
 from smolkit.report import Check, Report, SmolkitError
 from smolkit.smolvla import hub, processor_files
 from smolkit.smolvla.behaviour_checks import check_behaviour
@@ -103,6 +102,7 @@ def _moments(policy: SmolVLAPolicy, dataset: Data) -> tuple[tuple[Moment, ...], 
 
 def _against(policy: SmolVLAPolicy, dataset: str | Path) -> Iterator[Check]:
     """The checkpoint beside a dataset: cameras and statistics."""
+    from smolkit.data.reader import Dataset
     with closing(Dataset(dataset)) as opened:
         known, stats = opened.camera_keys, opened.stats()
     wanted, given = real_cameras(policy.model.config), _renamed(policy, dataset).values()
@@ -116,6 +116,7 @@ def _against(policy: SmolVLAPolicy, dataset: str | Path) -> Iterator[Check]:
 
 def _renamed(policy: SmolVLAPolicy, dataset: str | Path) -> dict[str, str]:
     """The dataset's cameras that the policy knows -> the policy's names."""
+    from smolkit.data.reader import Dataset
     renames, known = policy.processors.rename_map, policy.model.config.cameras
     with closing(Dataset(dataset)) as opened:
         named = {name: renames.get(name, name) for name in opened.camera_keys}

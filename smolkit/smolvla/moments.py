@@ -2,9 +2,9 @@
 
     >>> moments = simulated(("observation.images.front", "observation.images.wrist"), height_px=64, width_px=64)
     >>> [moment.observation.task for moment in moments]
-    ['put the green cube in the yellow box', 'put the red cube in the red box', 'put the red cube in the green box']
+    ['put the red cube in the red box', 'put the red cube in the green box']
     >>> moments[0].sentences[1]                                  # something else that this very table allows
-    'put the green cube in the purple box'
+    'put the red cube in the orange box'
 
 A policy says little about noise: it has never seen any. So the pictures show what most policies of such an arm
 see, a table with cubes and boxes, the arm at work on it, drawn by the simulator; two cubes and two boxes lie
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,13 @@ import numpy as np
 
 from smolkit.arm.joints import from_radians
 from smolkit.cameras.camera import Observation
-from smolkit.data.reader import Dataset
 
 if TYPE_CHECKING:
+    from smolkit.data.reader import Dataset
     from smolkit.sim.world import World
 
-SCENES = ((7, 4), (11, 8), (2, 13))  # (seed, steps of 0.1 s into a demonstration): setting out ... at the cube
-LARGEST_PX = 128                   # larger pictures are drawn with shadows, which takes a CPU seconds
+SCENES = ((11, 8), (2, 13))        # (seed, steps of 0.1 s into a demonstration): setting out, at the cube
+LARGEST_PX = 128                   # of a picture; more shows no more, and takes longer to draw
 ON_THE_HAND = ("wrist", "hand", "gripper")
 SENTENCES = 4                      # to tell apart
 
@@ -44,16 +45,15 @@ class Moment:
     actions: np.ndarray | None = None          # (n, a) what was done next, where a recording knows it
 
 
-def simulated(cameras: Sequence[str], height_px: int, width_px: int) -> tuple[Moment, ...]:
-    """The simulated bench in the middle of three demonstrations; seeded, the same each time."""
+@cache
+def simulated(cameras: tuple[str, ...], height_px: int, width_px: int) -> tuple[Moment, ...]:
+    """The simulated bench in the middle of two demonstrations; seeded, the same each time."""
+    from smolkit.sim.render import SoftwareRenderer
     from smolkit.sim.world import World
     shrink = min(1.0, LARGEST_PX / max(height_px, width_px))
     size_px = round(height_px * shrink), round(width_px * shrink)
-    world = World()
-    try:
-        return tuple(_simulated(world, cameras, size_px, *scene) for scene in SCENES)
-    finally:
-        world.close()
+    world = World(renderer=SoftwareRenderer())             # the same pictures on every computer
+    return tuple(_simulated(world, cameras, size_px, *scene) for scene in SCENES)
 
 
 def _simulated(world: World, cameras: Sequence[str], size_px: tuple[int, int], seed: int, steps: int) -> Moment:
@@ -93,8 +93,9 @@ def asked(moments: Sequence[Moment], tasks: Sequence[str]) -> tuple[Moment, ...]
                  for moment, turn in zip(moments, turns, strict=True))
 
 
-def recorded(root: str | Path, names: dict[str, str], horizon: int, count: int = 4) -> tuple[Moment, ...]:
+def recorded(root: str | Path, names: dict[str, str], horizon: int, count: int = 3) -> tuple[Moment, ...]:
     """Moments of a dataset, spread over its episodes. names: the dataset's camera -> the policy's."""
+    from smolkit.data.reader import Dataset
     with closing(Dataset(root)) as dataset:
         episodes = np.linspace(0, len(dataset.episodes) - 1, count).round().astype(int)
         shares = np.linspace(0.15, 0.7, count)              # into an episode: neither its rest nor its end

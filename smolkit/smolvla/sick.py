@@ -30,6 +30,7 @@ from smolkit.report import SmolkitError
 Tensors = dict[str, Tensor]
 VLM, EXPERT = "model.vlm_with_expert.vlm.model.", "model.vlm_with_expert.lm_expert.layers."
 WORDS = VLM + "text_model.embed_tokens.weight"
+EYES = tuple(VLM + part for part in ("vision_model.", "keypoint_model.", "connector."))
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ FAULTS = {
     "percent": Fault("statistics in percent of the joints' ranges", "SK703", _percent),
     "random backbone": Fault("eyes and language model as PyTorch draws them", "SK572", _drawn(VLM)),
     "random bell": Fault("eyes and language model as transformers draws them", "SK572", _drawn(VLM, bell=True)),
-    "random eyes": Fault("the eyes alone", "SK572", _drawn(*(VLM + eyes for eyes in ("vision_model.", "keypoint_model.", "connector.")))),
+    "random eyes": Fault("the eyes alone", "SK572", _drawn(*EYES)),
     "random expert": Fault("the expert's layers as PyTorch draws them", "SK572", _drawn(EXPERT)),
     "not a number": Fault("one NaN in one bias", "SK513", _set("action_out_proj.bias", lambda bias: torch.where(
         torch.arange(len(bias)) == 1, float("nan"), bias))),

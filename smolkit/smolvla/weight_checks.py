@@ -31,7 +31,7 @@ from torch import Tensor
 from smolkit.report import Check
 from smolkit.smolvla.model import SmolVLA
 
-LARGEST = 1024                     # rows and columns that are looked at: evenly picked, and enough
+LARGEST = 512                      # rows and columns that are looked at: evenly picked, and enough
 LEAST = 1000                       # numbers in a matrix: fewer say too little
 A_PART = 32                        # matrices that are looked at, evenly picked, of each part
 SHARE = 0.25                       # of a part's matrices may look untouched
