@@ -189,8 +189,9 @@ def chunk_rows(what: str, python: str | None, folder: Path, inputs: Path, option
 def part_rows(folder: Path, inputs: Path, options: Options) -> list[Row]:
     """Our fp32 chunk, part by part, against the machine's peaks."""
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    peaks = {name: matrix_peak(options.device, dtype) for name, dtype in kinds.items()}
-    peak = Peak(peaks["float32"], bandwidth(options.device))
+    size, mbyte = (256, 16) if options.tiny else (2048, 1024)
+    peaks = {name: matrix_peak(options.device, dtype, size) for name, dtype in kinds.items()}
+    peak = Peak(peaks["float32"], bandwidth(options.device, mbyte))
     batch = load_file(inputs, device=options.device)
     noise = batch.pop("noise_sampling")
     parts = measure_parts(load_variant(folder, "fp32", options.device).model, batch, noise, peak)

@@ -1,7 +1,7 @@
 """Where one chunk's time goes: each part's arithmetic, its bytes, and its share of what this machine can do at most.
 
-    parts = measure_parts(policy, batch, noise, peak("cpu", torch.float32))
-    parts[0]                       # Part("eyes", gflop=427.3, gbyte=0.35, seconds=3.4, share=0.83)
+    peak = Peak(matrix_peak("cpu", torch.float32, 2048), bandwidth("cpu", 1024))
+    print(table(measure_parts(policy.model, batch, noise, peak)))
 
 A part can't be faster than its multiplications at the machine's matrix peak, nor than its weights and notes at the
 memory's bandwidth, both measured here, in the same run. `share` is the larger of those two over the time it takes.
@@ -28,7 +28,7 @@ ROUNDS = 3
 class Peak:
     """The most that this machine does, with as many threads as torch now has."""
 
-    gflop_s: float                 # float32 or bfloat16 matrices of 2048 x 2048, the better one's time
+    gflop_s: float                 # of one large matrix product
     gbyte_s: float                 # reading numbers that no cache holds
 
 
@@ -61,13 +61,13 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def matrix_peak(device: str, dtype: torch.dtype, size: int = 2048) -> float:
+def matrix_peak(device: str, dtype: torch.dtype, size: int) -> float:
     """Gigaflops a second of one big matrix product."""
     a, b = torch.randn(2, size, size, device=device).to(dtype)
     return 2 * size ** 3 / best_s(lambda: a @ b) / 1e9
 
 
-def bandwidth(device: str, mbyte: int = 1024) -> float:
+def bandwidth(device: str, mbyte: int) -> float:
     """Gigabytes a second, read and summed up, out of more than any cache holds."""
     numbers = torch.ones(mbyte * 250_000, device=device)
     return numbers.nbytes / best_s(numbers.sum) / 1e9

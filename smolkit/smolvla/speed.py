@@ -79,7 +79,7 @@ def best_dtype(device: str | torch.device) -> torch.dtype:
 
 
 def quick(dtype: torch.dtype, size: int = 768) -> bool:
-    """Does this processor multiply matrices of `dtype` faster than of float32? Tried, since some that can are slower."""
+    """Does this processor multiply matrices of `dtype` faster than of float32? Tried: some can, and are slower."""
     def best_s(kind: torch.dtype) -> float:
         a, b = torch.ones(size, size, dtype=kind), torch.ones(size, size, dtype=kind)
         return min(_seconds(lambda: F.linear(a, b)) for _ in range(5))
@@ -135,10 +135,16 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad:                            # torch would only warn, and carry back zeros
-            raise SmolkitError("SK550", "a network that a gradient can run through", "one rounded to int8",
-                               "int8 is for acting: it learns nothing, and real-time chunking cannot ask it back",
-                               "use the policy as it was before quantise(), or jacobian='identity'")
+            raise _only_acts("a network that a gradient can run through", "use it, or jacobian='identity'")
         return torch.ops.quantized.linear_dynamic(x.float(), self._packed, reduce_range=True)
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        raise _only_acts("weights as they were learned", "save that one")
+
+
+def _only_acts(expected: str, remedy: str) -> SmolkitError:
+    return SmolkitError("SK550", expected, "a policy rounded to int8", "quantise() was called on it: int8 only acts",
+                        f"load the policy again without quantise() and {remedy}")
 
 
 @torch.no_grad()
@@ -148,8 +154,9 @@ def quantise(policy: SmolVLAPolicy) -> SmolVLAPolicy:
     How far that moves the plan depends on the weights: see `action_error`. Errors: SK550 where torch cannot.
     """
     found = [engine for engine in ENGINES if engine in torch.backends.quantized.supported_engines]
-    if not found or policy.model.state_proj.weight.is_cuda:
-        raise SmolkitError("SK550", "a processor that torch has int8 kernels for", f"{policy.model.state_proj.weight.device}",
+    device = policy.model.state_proj.weight.device
+    if not found or device.type != "cpu":
+        raise SmolkitError("SK550", "a processor that torch has int8 kernels for", str(device),
                            "the policy is on a GPU, or this build of torch has none", "use bfloat16 there")
     before, torch.backends.quantized.engine = torch.backends.quantized.engine, found[0]
     with warnings.catch_warnings():
