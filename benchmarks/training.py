@@ -11,9 +11,9 @@ backward, clipping and AdamW; looking up what was kept is part of it. Memory is 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.lerobot_policy import LeRobot, serve
+from benchmarks.lerobot_policy import CLOCKS, LeRobot, serve
 from benchmarks.measured import Row, keep
 from smolkit.machine import free_cores
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
@@ -36,8 +36,7 @@ from smolkit.training.recompute import recompute
 
 BATCH, WORDS, REAL_WORDS = 4, 48, 12
 WAYS = {"nothing kept": {"cache": "none"}, "image tokens kept": {"cache": "tokens"}, "notes kept": {"cache": "notes"}}
-MORE = {"notes kept, 8 draws": {"cache": "notes", "draws": 8}}
-BARS = {"image tokens kept": 0.30, "notes kept": 0.10, "peak memory": 0.60, "gradients": 1e-5}
+MORE = {"notes kept, 4 draws": {"cache": "notes", "draws": 4}}
 
 
 def make_files(folder: Path, preset: str) -> dict[str, Path]:
@@ -68,23 +67,31 @@ class Desk:
             recompute(self.model)
         return {}
 
-    def way(self, draws: int = 1, cache_dtype: str = "float32", **settings: str) -> dict:
-        """How to train from now on; the cache is filled, as in the first epoch."""
+    def way(self, draws: int = 1, cache_dtype: str = "float32", folder: str | None = None, **settings: str) -> dict:
+        """How to train from now on; the cache is filled, as in the first epoch. Answers what a later look-up takes."""
         config, self.draws = TrainConfig(cache_dtype=cache_dtype, **settings), draws
-        self.cache = self.caches.setdefault((config.cache, cache_dtype), make_cache(self.model, config))
-        self._known()
-        return {"cache": self.cache.text() if self.cache else ""}
+        new = make_cache(self.model, config, Path(folder) if folder else None)
+        self.cache = self.caches.setdefault((config.cache, cache_dtype, folder), new)
+        filling_s, lookup_s = (self._seconds(self._known) for _ in range(2))
+        return {"filling_s": filling_s, "lookup_s": lookup_s, "bytes": self.cache.shelf.bytes if self.cache else 0}
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        clock = CLOCKS[os.environ.get("BENCHMARK_CLOCK", "wall")]
+        begun = clock()
+        work()
+        return clock() - begun
 
     def _known(self) -> dict:
         return self.cache.known(self.batch) if self.cache else {}
 
     def step(self) -> dict:
-        begun = time.perf_counter()
+        return {"seconds": self._seconds(self._step)}
+
+    def _step(self) -> None:
         self.optimizer.forget_gradients()
         self.model(self.batch, draws=self.draws, generation="0.4.4", **self._known())["loss"].backward()
         self.optimizer.clip(TrainConfig.grad_clip)
         self.optimizer.step(TrainConfig.learning_rate)
-        return {"seconds": time.perf_counter() - begun}
 
     def loss(self, out: str) -> dict:
         self.optimizer.forget_gradients()
@@ -157,6 +164,23 @@ def memory(python: str, files: dict[str, Path], threads: int) -> list[Row]:
                    for name, peak_mb in peaks_mb.items()]
 
 
+def keeping(files: dict[str, Path], threads: int) -> list[Row]:
+    """What the caches take on the disk, and how long they need, for one sample of two pictures in bfloat16."""
+    rows = []
+    with ours(threads) as desk:
+        _answered(desk.ask("load", folder=files["folder"], inputs=files["inputs"]))
+        for name, way in list(WAYS.items())[1:]:
+            folder = files["out"].parent / "kept" / way["cache"]
+            found = _answered(desk.ask("way", cache_dtype="bfloat16", folder=folder, **way))
+            again = _answered(desk.ask("way", cache_dtype="bfloat16", folder=folder, **way))
+            seconds = min(again["filling_s"], again["lookup_s"])           # both were answered from the disk
+            about = f"{name} in a folder, bfloat16"
+            rows += [Row(f"{about}: room for one sample", found["bytes"] / BATCH / 1e6, "MB", BATCH),
+                     Row(f"{about}: making one sample", found["filling_s"] / BATCH, "s", BATCH),
+                     Row(f"{about}: looking one sample up", seconds / BATCH, "s", BATCH)]
+    return rows
+
+
 def _our_peak_mb(files: dict[str, Path], threads: int, way: dict[str, object], less_memory: bool = False) -> float:
     with ours(threads) as desk:
         _answered(desk.ask("load", folder=files["folder"], inputs=files["inputs"], less_memory=less_memory))
@@ -174,14 +198,16 @@ def main(given: argparse.Namespace) -> None:
     parts: dict[str, Callable[[dict[str, Path]], list[Row]]] = {
         "speed": lambda files: speed(given.python, files, given.threads, given.rounds),
         "gradients": lambda files: gradients(given.python, files, given.threads),
-        "memory": lambda files: memory(given.python, files, given.threads)}
+        "memory": lambda files: memory(given.python, files, given.threads),
+        "keeping": lambda files: keeping(files, given.threads)}
     with tempfile.TemporaryDirectory() as scratch:
         files = make_files(Path(scratch), given.preset)
         rows = [row for name in given.only or parts for row in parts[name](files)]
     for row in rows:
         sys.stdout.write(f"{row.value:10.4g} {row.unit:16} {row.what}\n")
     if given.preset == "base":
-        keep("training", [Row(f"{row.what} ({given.threads} threads)", row.value, row.unit, row.n) for row in rows])
+        how = f"{given.threads} threads, {given.clock} time"
+        keep("training", [Row(f"{row.what} ({how})", row.value, row.unit, row.n) for row in rows])
 
 
 if __name__ == "__main__":
@@ -191,7 +217,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", help="the Python of an environment with LeRobot 0.4.4")
     parser.add_argument("--preset", default="base", help="another size, to try this program; nothing is stored")
-    parser.add_argument("--only", nargs="*", choices=("speed", "gradients", "memory"), default=[])
+    parser.add_argument("--only", nargs="*", choices=("speed", "gradients", "memory", "keeping"), default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=free_cores())
-    main(parser.parse_args())
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor seconds, of one thread only")
+    given = parser.parse_args()
+    os.environ["BENCHMARK_CLOCK"] = given.clock
+    main(given)
