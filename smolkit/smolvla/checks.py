@@ -29,10 +29,12 @@ from smolkit.smolvla.checkpoint import load_checkpoint
 from smolkit.smolvla.moments import Moment, asked, recorded, simulated
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.probes import HORIZON, real_cameras
+from smolkit.smolvla.recognise import recognise_tokenizer
 from smolkit.smolvla.statistics_checks import check_alive, check_dataset, check_files, check_one_robot, check_units
 from smolkit.smolvla.weight_checks import check_dtypes, check_learned
 
 UNHEALTHY = ("SK503", "SK507", "SK508", "SK511")       # refused while loading, though the files are whole: red
+LARGEST_PX = 128                   # of a rendered picture that is resized anyway: more shows no more, and takes longer
 Data = str | Path | None
 
 
@@ -82,8 +84,11 @@ def _checks(policy: SmolVLAPolicy, dataset: Data) -> Iterator[Check]:
         yield from (fitting := tuple(_against(policy, dataset)))
     recording = dataset if dataset is not None and all(check.ok for check in fitting) else None
     moments, source = _moments(policy, recording)
-    yield from (check_tokenizer(policy), check_instructions(policy, moments))
-    if not policy.weights.not_finite and check_tokenizer(policy).ok:
+    yield (fits := check_tokenizer(policy))
+    if fits.ok:
+        yield recognise_tokenizer(policy.processors.tokenizer.folder, policy.model.backbone.text.vocabulary)
+    yield check_instructions(policy, moments)
+    if not policy.weights.not_finite and fits.ok:
         yield from check_behaviour(policy, moments, source)
 
 
@@ -94,9 +99,11 @@ def _moments(policy: SmolVLAPolicy, dataset: Data) -> tuple[tuple[Moment, ...], 
     """What the policy is shown, and what that is called."""
     if dataset is not None:
         return recorded(dataset, _renamed(policy, dataset), HORIZON), f"pictures of {Path(dataset).name}"
-    cameras = real_cameras(policy.model.config)
-    height_px, width_px = policy.model.config.input_features[cameras[0]].shape[-2:]
-    moments, tasks = simulated(cameras, height_px, width_px), policy.processors.tasks
+    config, tasks = policy.model.config, policy.processors.tasks
+    cameras = real_cameras(config)
+    size_px = config.input_features[cameras[0]].shape[-2:]
+    shrink = min(1.0, LARGEST_PX / max(size_px)) if config.resize_imgs_with_padding else 1.0
+    moments = simulated(cameras, *(round(shrink * side) for side in size_px))
     return asked(moments, tasks) if tasks else moments, "rendered scenes"
 
 
