@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from smolkit.sim.world import World
 
 SCENES = ((11, 8), (2, 13))        # (seed, steps of 0.1 s into a demonstration): setting out, at the cube
-LARGEST_PX = 128                   # of a picture; more shows no more, and takes longer to draw
 ON_THE_HAND = ("wrist", "hand", "gripper")
 SENTENCES = 4                      # to tell apart
 
@@ -50,10 +49,8 @@ def simulated(cameras: tuple[str, ...], height_px: int, width_px: int) -> tuple[
     """The simulated bench in the middle of two demonstrations; seeded, the same each time."""
     from smolkit.sim.render import SoftwareRenderer
     from smolkit.sim.world import World
-    shrink = min(1.0, LARGEST_PX / max(height_px, width_px))
-    size_px = round(height_px * shrink), round(width_px * shrink)
     world = World(renderer=SoftwareRenderer())             # the same pictures on every computer
-    return tuple(_simulated(world, cameras, size_px, *scene) for scene in SCENES)
+    return tuple(_simulated(world, cameras, (height_px, width_px), *scene) for scene in SCENES)
 
 
 def _simulated(world: World, cameras: Sequence[str], size_px: tuple[int, int], seed: int, steps: int) -> Moment:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.processors import Processors
 from smolkit.smolvla.rtc import RealTimeChunking
 from smolkit.smolvla.weights import LoadedWeights, fresh
+
+STRANGE = 6.0                      # spreads of a state from its mean
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class SmolVLAPolicy:
         single = isinstance(observations, Observation)
         several = [observations] if single else list(observations)
         batch = self.processors.before(self.batch(several))
+        _warn_if_strange(batch["observation.state"])
         shape = (len(several), self.model.config.chunk_size, self.model.config.max_action_dim)
         noise = torch.randn(shape, generator=self._generator).to(self._device)               # (B, T, A)
         actions_deg = self.processors.after(self.model.sample_actions(batch, noise=noise, rtc=rtc)).cpu().numpy()
@@ -100,3 +104,11 @@ class SmolVLAPolicy:
     @property
     def _device(self) -> torch.device:
         return self.model.state_proj.weight.device
+
+
+def _warn_if_strange(state: Tensor) -> None:
+    """A normalised state (B, s) lies within a few spreads of 0; real recordings reach 5."""
+    farthest = state.abs().amax(dim=0)                                                       # (s,)
+    if farthest.max() > STRANGE:
+        warnings.warn(f"SK586 number {int(farthest.argmax())} of the state is {farthest.max():.0f} spreads from what "
+                      "the policy learned: other units, another calibration, or a pose nobody showed", stacklevel=3)

@@ -2,11 +2,12 @@
 
     >>> from smolkit.smolvla.fake import tiny_model
     >>> print(check_learned(tiny_model()).found)
-    untouched: eyes (15 of 15), language model (15 of 15), words, expert (20 of 20)
+    untouched: eyes (15 of 15), words, language model (15 of 15), expert (16 of 16)
 
 A fresh network is drawn from a handful of distributions: evenly up to a sharp end (PyTorch, Xavier), or a bell
 curve (transformers: 0.02 wide), whole or cut off. A matrix counts as *untouched* when its numbers still follow
-one of these and their order means nothing: shuffle them, and the largest singular value stays what it was.
+one of these and their order means nothing: rows and columns are as large as chance makes them, and when the numbers
+are shuffled, the largest singular value stays what it was.
 
 - What it finds: a backbone that was never loaded (LeRobot's `load_vlm_weights: false`, then frozen), an expert
   that was never trained, a layer that was lost and refilled. Told for each part, for a quarter of its matrices.
@@ -23,6 +24,7 @@ training adds directions that stand out from it (Martin and Mahoney, arXiv 1810.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -31,12 +33,14 @@ from torch import Tensor
 from smolkit.report import Check
 from smolkit.smolvla.model import SmolVLA
 
-LARGEST = 512                      # rows and columns that are looked at: evenly picked, and enough
+LARGEST = 1024                     # rows and columns that are looked at, evenly picked
 LEAST = 1000                       # numbers in a matrix: fewer say too little
-A_PART = 32                        # matrices that are looked at, evenly picked, of each part
+A_PART = 16                        # matrices that are looked at, evenly picked, of each part
 SHARE = 0.25                       # of a part's matrices may look untouched
 STANDS_OUT = 1.15                  # times the shuffled matrix: untouched ones stay below
 DRAWN = {"even": (1.80, 3 ** 0.5), "cut bell": (2.37, 2.273), "bell": (3.0, None)}   # kurtosis, most / rms
+PARTS = {"eyes": r"vision\.", "words": r"language\.embed\.", "language model": r"language\.layers\.(?!.*lora_)",
+         "expert": r"expert\.layers\.(?!.*lora_)", "adapters": r".*lora_B"}      # an adapter's B begins at zero
 READ_OF_THE_LAST = ("input_layernorm", "k_proj", "v_proj")
 
 
@@ -54,7 +58,8 @@ def check_dtypes(model: SmolVLA) -> Check:
 
 def check_learned(model: SmolVLA) -> Check:
     """Is any part still as it was drawn?"""
-    counts = {part: (sum(map(untouched, matrices)), len(matrices)) for part, matrices in parts(model).items()}
+    counts = {part: (sum(map(_empty if part == "adapters" else untouched, matrices)), len(matrices))
+              for part, matrices in parts(model).items()}
     fresh = {part: pair for part, pair in counts.items() if pair[0] > SHARE * pair[1]}
     found = ", ".join(part if of == 1 else f"{part} ({bad} of {of})" for part, (bad, of) in fresh.items())
     total = sum(of for _, of in counts.values())
@@ -67,14 +72,12 @@ def check_learned(model: SmolVLA) -> Check:
 
 def parts(model: SmolVLA) -> dict[str, list[Tensor]]:
     """The matrices that are read, by part; of a long part some, evenly picked."""
-    found: dict[str, list[Tensor]] = {"eyes": [], "language model": [], "words": [], "expert": []}
+    found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for name, weight in _read(model):
-        part = next((part for part, begin in (("eyes", "vision"), ("words", "language.embed"),
-                                              ("language model", "language"), ("expert", "expert.layers"))
-                     if name.startswith(begin)), None)
-        if part and not (model.backbone.from_scratch and ".embed" in f".{name.replace('position_embedding', 'embed')}"):
+        part = next((part for part, names in PARTS.items() if re.match(names, name)), None)
+        if part and not (model.backbone.from_scratch and re.search(r"embed\.|position_embedding", name)):
             found[part].append(weight)
-    return {part: matrices[::-(-len(matrices) // A_PART)] for part, matrices in found.items() if matrices}
+    return {part: _some(matrices) for part, matrices in found.items() if matrices}
 
 
 def untouched(weight: Tensor) -> bool:
@@ -83,7 +86,12 @@ def untouched(weight: Tensor) -> bool:
     rms = matrix.square().mean().sqrt()
     if rms == 0:
         return True
-    return _drawn(matrix / rms) and stands_out(matrix / rms) < STANDS_OUT
+    matrix = matrix / rms
+    return _drawn(matrix) and _even(matrix) and _even(matrix.T) and stands_out(matrix) < STANDS_OUT
+
+
+def _empty(weight: Tensor) -> bool:
+    return not weight.any()
 
 
 def stands_out(matrix: Tensor) -> float:
@@ -104,12 +112,25 @@ def _drawn(matrix: Tensor) -> bool:
     return False
 
 
+def _even(matrix: Tensor) -> bool:
+    """Do the rows differ in size by no more than chance makes of it? In trained matrices some matter, some do not."""
+    square = matrix.square()
+    by_chance = square.var() / matrix.shape[1]
+    return bool(square.mean(dim=1).var() < (1.5 + 6 * len(matrix) ** -0.5) * by_chance)
+
+
 def _largest(matrix: Tensor, rng: torch.Generator) -> float:
     """The largest singular value, by power iteration with four vectors at once; from below."""
     vectors = torch.randn(matrix.shape[1], min(4, *matrix.shape), generator=rng)
     for _ in range(8):
         vectors, _ = torch.linalg.qr(matrix.T @ (matrix @ vectors))
     return torch.linalg.matrix_norm(matrix @ vectors, 2).item()
+
+
+def _some(matrices: list[Tensor]) -> list[Tensor]:
+    """At most `A_PART` of them, evenly picked, of every kind: no fixed step, which would always meet the same kind."""
+    count = min(A_PART, len(matrices))
+    return [matrices[round(i * (len(matrices) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _sample(weight: Tensor) -> Tensor:
@@ -123,7 +144,8 @@ def _read(model: SmolVLA) -> Iterator[tuple[str, Tensor]]:
     last = f"language.layers.{len(model.language.layers) - 1}."
     for name, weight in model.named_parameters():
         unread = name.startswith(last) and not any(part in name for part in READ_OF_THE_LAST)
-        if weight.ndim >= 2 and weight.numel() >= LEAST and not unread and not name.startswith("language.head"):
+        tells = weight.ndim >= 2 and weight.numel() >= LEAST or "lora_B" in name
+        if tells and not unread and not name.startswith("language.head"):
             yield name, weight
 
 

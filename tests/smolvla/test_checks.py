@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from dataclasses import replace
 
@@ -19,12 +20,13 @@ from smolkit.smolvla.behaviour_checks import check_places
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.checks import check_device, check_policy
 from smolkit.smolvla.fake import tiny_policy
+from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.moments import Moment, asked, simulated
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.probes import Probe, moved, unlike
 from smolkit.smolvla.sick import FAULTS, plant
 from smolkit.smolvla.statistics_checks import check_dataset, check_one_robot, check_units
-from smolkit.smolvla.weight_checks import untouched
+from smolkit.smolvla.weight_checks import check_learned, untouched
 from tests.paths import REPO, shared
 from tests.smolvla.make_listener import LISTENER, TASKS, scenes
 
@@ -182,3 +184,23 @@ def test_a_few_steps_of_training_leave_the_sharp_end():
     (torch.bfloat16, None, True)])
 def test_a_t4_has_no_bfloat16(dtype, capability, ok):
     assert check_device({dtype}, capability, "Tesla T4").ok is ok
+
+
+def test_a_state_in_other_units_is_told_when_it_is_used():
+    policy = load_checkpoint(LISTENER)
+    seen = lessons(policy)[0].observation
+    roles = {name.removeprefix("observation.images."): image for name, image in seen.images.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.predict(replace(seen, images=roles))
+        with pytest.raises(UserWarning, match="SK586 number 3"):
+            policy.predict(replace(seen, images=roles, state_deg=seen.state_deg + np.eye(6)[3] * 90))
+
+
+def test_an_adapter_that_learned_nothing_is_told():
+    policy = load_checkpoint(LISTENER)
+    add_lora(policy.model, rank=4)
+    assert "adapters" in check_learned(policy.model).found
+    for adapter in adapters(policy.model).values():
+        torch.nn.init.normal_(adapter.lora_B.weight, std=0.01)
+    assert check_learned(policy.model).ok
