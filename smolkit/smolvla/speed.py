@@ -177,7 +177,14 @@ def compiled(policy: SmolVLAPolicy, **options: Any) -> SmolVLAPolicy:
     The first chunk compiles, for minutes. options: of `torch.compile`, where "reduce-overhead" is not wanted.
     """
     options = options or {"mode": "reduce-overhead", "dynamic": False}
-    policy.model.trims = False
-    for part in (policy.model.vision, policy.model.language, policy.model.expert):
+    model, act = policy.model, policy.model.sample_actions
+    model.trims = False
+    for part in (model.vision, model.language, model.expert):
         part.compile(**options)
+
+    def sample_actions(*args: Any, **kwargs: Any) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()     # the last chunk's notes may be overwritten, this one's not yet
+        return act(*args, **kwargs).clone()            # nor may the actions that a caller still holds
+
+    model.sample_actions = sample_actions
     return policy

@@ -102,6 +102,17 @@ def test_sums_of_large_numbers_do_not_overflow_in_half_precision():
     assert attend(large, large, large, None).isfinite().all()
 
 
+def test_patches_lie_in_rows_and_attention_is_fused():
+    model, rows = tiny_policy().model, []
+    model.vision.layers[0].register_forward_pre_hook(lambda _, x: rows.append(x[0].is_contiguous()))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        model.sample_actions(tiny_batch(), noise=NOISE)
+    ran = {event.key: event.count for event in profile.key_averages()}
+    layers = 2 * 2 + 3 + 10 * 4                                  # 2 cameras; the last language layer is only noted
+    assert all(rows) and ran["aten::_scaled_dot_product_flash_attention_for_cpu"] == layers == ran[
+        "aten::scaled_dot_product_attention"]
+
+
 def test_prepare_takes_the_arithmetic_that_is_faster_here(monkeypatch, threads):
     torch.set_num_threads(1)
     for fast in (True, False):
