@@ -4,7 +4,8 @@
     python -m benchmarks.sizes --measure       # measures first, 4 minutes; rows go to measured.csv
 
 Parameters are counted on torch's meta device, which holds no numbers. Times and memory come from fresh processes that
-load a policy of random weights and make chunks from two 480x640 pictures and 12 words.
+load a policy of random weights and make chunks from two 480x640 pictures and 12 words; seconds are the processor's, of
+one core, which other programs disturb less than a clock on the wall.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from statistics import median
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.inference import load_variant, make_checkpoint, make_inputs
+from benchmarks.inference import load_variant, make_checkpoint, make_inputs, pinned
 from benchmarks.lerobot_policy import ROOT, memory_mb
 from benchmarks.measured import FILE, Row, keep
 from smolkit.smolvla.model import SmolVLA
@@ -94,15 +95,16 @@ def measure(preset: str) -> list[Row]:
 
 def inside(folder: str, inputs: str, variant: str) -> None:
     """Runs in the fresh process."""
-    begun = time.perf_counter()
+    pinned(1)
+    begun = time.process_time()
     policy = load_variant(Path(folder), variant)
-    loading_s, memory = time.perf_counter() - begun, memory_mb()
+    loading_s, memory = time.process_time() - begun, memory_mb()
     batch = load_file(inputs)
     noise, seconds = batch.pop("noise_sampling"), []
     for _ in range(CHUNKS + 1):                    # the first one warms up
-        begun = time.perf_counter()
+        begun = time.process_time()
         policy.model.sample_actions(batch, noise=noise)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     print(json.dumps({"loading": loading_s, "memory after loading": memory["rss_mb"],
                       "peak of memory": memory_mb()["peak_mb"], "one chunk": median(seconds[1:])}))
 
@@ -156,7 +158,7 @@ LeRobot's files keep a word predictor that no policy asks. It is never held in m
 
 One process each, with random weights: loading, then chunks from two 480x640 pictures and 12 words. fp32, bf16 and int8
 are `load_checkpoint` in float32; in bfloat16 with `speed.prepare`; in bfloat16 with `speed.quantise`. The
-process's memory includes 200 to 300 MiB of Python and torch.
+process's memory includes Python and torch, about 240 MiB. Seconds are of one core.
 
 {measured}
 
@@ -164,7 +166,8 @@ process's memory includes 200 to 300 MiB of Python and torch.
 
 `benchmarks.inference`, the 450M policy, one chunk, one sample, two 480x640 pictures, 12 words of 48 tokens; same random
 weights, same inputs, same cores, runs taking turns, medians. "published": the number formats of lerobot/smolvla_base.
-Errors are of actions in normalised units, where actions are about 1, from the same noise.
+Errors are of actions in normalised units, where actions are about 1, from the same noise. "cpu time": processor
+seconds, since other programs kept the cores busy.
 
 {beside}
 

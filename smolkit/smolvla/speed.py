@@ -120,23 +120,27 @@ def widen(policy: SmolVLAPolicy) -> SmolVLAPolicy:
 # --- int8 -------------------------------------------------------------------------------------------------------------
 
 class Int8Linear(nn.Module):
-    """Weights as int8 with a scale for each output; tokens are rounded to int8 as they come, with one scale for all.
+    """A matrix as int8 with a scale for each output; tokens are rounded to int8 as they come, each by its own scale.
 
-    Sums are exact (int32); only the two roundings err. float32 in, float32 out.
+    Some tokens of a trained transformer are a hundred times larger than the rest: with one scale for all, the others
+    would round to nothing. Sums are exact (int32), only the two roundings err. float32 in, float32 out.
     """
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
         weight, zeros = linear.weight.detach().float(), torch.zeros(linear.out_features, dtype=torch.long)
         scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127                      # (out,)
-        bias = None if linear.bias is None else linear.bias.detach().float()
         rounded = torch.quantize_per_channel(weight, scale.double(), zeros, 0, torch.qint8)
-        self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
+        self._packed = torch.ops.quantized.linear_prepack(rounded, None)
+        bias = torch.zeros(()) if linear.bias is None else linear.bias.detach().float()
+        self.register_buffer("bias", bias, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad:                            # torch would only warn, and carry back zeros
             raise _only_acts("a network that a gradient can run through", "use it, or jacobian='identity'")
-        return torch.ops.quantized.linear_dynamic(x.float(), self._packed, reduce_range=True)
+        size = x.float().abs().amax(dim=-1, keepdim=True).clamp(min=1e-12)           # (..., 1)
+        y = torch.ops.quantized.linear_dynamic(x / size, self._packed, reduce_range=True)
+        return torch.addcmul(self.bias, y, size, out=y)                              # (..., out)
 
     def _save_to_state_dict(self, *args: Any) -> None:
         raise _only_acts("weights as they were learned", "save that one")

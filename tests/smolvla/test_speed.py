@@ -59,7 +59,8 @@ def test_an_int8_matrix_errs_by_its_two_roundings_alone():
     linear.weight.data[5] *= 1000                                # its own scale: no other output suffers
     policy = quantise(tiny_policy())
     assert not list(policy.model.expert.layers[0].mlp.parameters())
-    small = Int8Linear(linear)(x) - linear(x)
+    x[7] *= 1000                                                 # its own scale: no other token suffers
+    small = (Int8Linear(linear)(x) - linear(x))[[n for n in range(50) if n != 7]]
     assert small[:, [n for n in range(32) if n != 5]].abs().max() < 0.1 < linear(x)[:, 5].abs().max()
 
 
