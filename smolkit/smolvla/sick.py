@@ -200,6 +200,15 @@ def _foreign_tokenizer(folder: Path) -> None:
         {**content["added_tokens"][-1], "id": 100_000, "content": "<foreign>"}))
 
 
+def _other_words(folder: Path) -> None:
+    """Left and right, red and blue have each other's numbers."""
+    def exchange(content: dict[str, Any]) -> None:
+        words = content["model"]["vocab"]
+        for one, other in (("\u0120left", "\u0120right"), ("\u0120red", "\u0120blue")):
+            words[one], words[other] = words[other], words[one]
+    _json(folder / "vlm" / "tokenizer.json", exchange)
+
+
 FAULTS = {
     "dead normaliser": Fault("means 0 and spreads 1: states and actions pass as they are", "SK574", _dead),
     "identity": Fault("the pipelines say IDENTITY for state and action", "SK574", _identity),
@@ -224,5 +233,6 @@ FAULTS = {
     "deaf": Fault("all words sound alike", "SK578", _deaf),
     "short sighted": Fault("an instruction's first tokens are cut off", "SK579", _short_sighted),
     "foreign tokenizer": Fault("a tokenizer with more tokens than vectors", "SK582", _foreign_tokenizer),
+    "other words": Fault("a tokenizer that gives some words each other's numbers", "SK520", _other_words),
     "exchanged cameras": Fault("front and wrist have each other's names", "SK584", _exchanged, needs_data=True),
 }
