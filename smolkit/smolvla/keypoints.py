@@ -70,9 +70,19 @@ def _stem(channels: int, stride: int) -> nn.Sequential:
     """Halvings until the stride is reached, then two convolutions at that size."""
     layers: list[nn.Module] = []
     for step in range(int(math.log2(stride))):
-        kernel = 5 if step == 0 else 3
-        layers += [nn.Conv2d(channels if step else 3, channels, kernel, stride=2, padding=kernel // 2),
-                   nn.ReLU()]
+        layers += [_convolution(channels if step else 3, channels, 3 if step else 5, stride=2), nn.ReLU()]
     for _ in range(2):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+        layers += [_convolution(channels, channels, 3), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def _convolution(inside: int, outside: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Drawn so that the signal keeps its size (He et al., arXiv 1502.01852).
+
+    PyTorch's own draw makes it six times weaker in power at each layer: after four, one of two cameras' eyes
+    learned nothing in 2400 steps, and nobody noticed but the check that covers each camera.
+    """
+    layer = nn.Conv2d(inside, outside, kernel, stride=stride, padding=kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
