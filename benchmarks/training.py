@@ -30,9 +30,8 @@ from smolkit.smolvla.fake import tiny_policy
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.presets import build_preset
 from smolkit.training.config import TrainConfig
-from smolkit.training.learner import make_cache
+from smolkit.training.learner import make_cache, prepare
 from smolkit.training.optimizer import Optimizer
-from smolkit.training.recompute import recompute
 
 BATCH, WORDS, REAL_WORDS = 4, 48, 12
 WAYS = {"nothing kept": {"cache": "none"}, "image tokens kept": {"cache": "tokens"}, "notes kept": {"cache": "notes"}}
@@ -58,13 +57,14 @@ def make_files(folder: Path, preset: str) -> dict[str, Path]:
 class Desk:
     """Our side of the pipe; every method is one question."""
 
-    def load(self, folder: str, inputs: str, less_memory: bool = False) -> dict:
+    def load(self, folder: str, inputs: str, half_frozen: bool = False, **settings: int) -> dict:
         self.model, self.caches = load_checkpoint(folder).model, {}
+        prepare(self.model, TrainConfig(**settings))
+        if half_frozen:                # as the published file stores them
+            self.model.vision.bfloat16(), self.model.language.bfloat16()
         self.optimizer = Optimizer(self.model, TrainConfig())
         self.batch = load_file(inputs)
         self.drawn = {name: self.batch.pop(name) for name in ("noise", "time")}
-        if less_memory:
-            recompute(self.model)
         return {}
 
     def way(self, draws: int = 1, cache_dtype: str = "float32", folder: str | None = None, **settings: str) -> dict:
@@ -158,7 +158,9 @@ def memory(python: str, files: dict[str, Path], threads: int) -> list[Row]:
         loading = _answered(lerobot.ask("step", inputs=files["inputs"]))["peak_mb"]
         theirs_mb = max(loading, _answered(lerobot.ask("step"))["peak_mb"])
     peaks_mb = {name: _our_peak_mb(files, threads, way) for name, way in WAYS.items()}
-    peaks_mb["notes kept, layers recomputed"] = _our_peak_mb(files, threads, WAYS["notes kept"], less_memory=True)
+    peaks_mb |= {f"notes kept, {name}": _our_peak_mb(files, threads, WAYS["notes kept"], **how) for name, how in {
+        "layers recomputed": {"recompute": True}, "LoRA of rank 16": {"lora_rank": 16},
+        "layers recomputed, frozen parts in bfloat16": {"recompute": True, "half_frozen": True}}.items()}
     rows = [Row(f"peak memory, {name}", mb, "MiB", 1) for name, mb in [("LeRobot", theirs_mb), *peaks_mb.items()]]
     return rows + [Row(f"peak memory, {name}: of LeRobot's", peak_mb / theirs_mb, "ratio", 1)
                    for name, peak_mb in peaks_mb.items()]
@@ -181,9 +183,9 @@ def keeping(files: dict[str, Path], threads: int) -> list[Row]:
     return rows
 
 
-def _our_peak_mb(files: dict[str, Path], threads: int, way: dict[str, object], less_memory: bool = False) -> float:
+def _our_peak_mb(files: dict[str, Path], threads: int, way: dict[str, object], **how: int) -> float:
     with ours(threads) as desk:
-        _answered(desk.ask("load", folder=files["folder"], inputs=files["inputs"], less_memory=less_memory))
+        _answered(desk.ask("load", folder=files["folder"], inputs=files["inputs"], **how))
         _answered(desk.ask("way", **way))
         return max(_answered(desk.ask("step"))["peak_mb"] for _ in range(2))
 

@@ -42,7 +42,7 @@ class TrainConfig:
 
     loss_generation: str = "main"         # "0.4.4": as old LeRobot averaged, to compare curves
     lora_rank: int = 0                    # > 0: only small additions of this rank learn, see `smolvla.lora`
-    recompute: bool = False               # less memory, about a third more time, see `recompute`
+    recompute: bool = False               # less memory and more time, see `recompute`
     cache: str = "auto"                   # "tokens", "notes", "none", see `feature_cache`; auto: tokens if exact
     cache_dtype: str = "bfloat16"         # or "float32": twice the room, to the last bit
     cache_gb: float = 4.0                 # what does not fit is computed again in every epoch
