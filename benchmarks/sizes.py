@@ -1,7 +1,7 @@
 """How big and how fast is each size? Writes docs/sizes.md.
 
     python -m benchmarks.sizes                 # the page anew: parameters counted, times as last measured
-    python -m benchmarks.sizes --measure       # measures first, 4 minutes; rows go to measured.csv
+    python -m benchmarks.sizes --measure       # measures first, 4 minutes; rows go to measured.csv; or only `--measure base`
 
 Parameters are counted on torch's meta device, which holds no numbers. Times and memory come from fresh processes that
 load a policy of random weights and make chunks from two 480x640 pictures and 12 words; seconds are the processor's, of
@@ -37,6 +37,13 @@ PARTS = {"eyes": "vision.", "connector": "vision.connector.", "word vectors": "l
 MEASURED = {"base": ("fp32", "bf16", "int8"), "under200m": ("fp32", "bf16", "int8"), "classroom": ("fp32", "bf16")}
 COLUMNS = {"file": "MB", "loading": "s", "memory after loading": "MiB", "peak of memory": "MiB", "one chunk": "s"}
 CHUNKS = 3
+FP32, PUBLISHED = "ours over LeRobot float32", "ours over LeRobot published"
+RATIOS = {"time over LeRobot in float32": (f"total, {FP32}", ""),
+          "over LeRobot as published": (f"total, {PUBLISHED}", ""),
+          "after the eyes, over float32": (f"after the vision tower, {FP32}", ""),
+          "over published": (f"after the vision tower, {PUBLISHED}", ""),
+          "mean error": ("mean action error against LeRobot float32", "normalised"),
+          "largest error": ("largest action error against LeRobot float32", "normalised")}
 
 
 # --- counted ----------------------------------------------------------------------------------------------------------
@@ -109,10 +116,16 @@ def inside(folder: str, inputs: str, variant: str) -> None:
                       "peak of memory": memory_mb()["peak_mb"], "one chunk": median(seconds[1:])}))
 
 
-def last_rows(benchmark: str) -> dict[str, dict[str, str]]:
-    """The newest row of each thing that a benchmark measured."""
+def last_rows(benchmark: str) -> dict[tuple[str, str], dict[str, str]]:
+    """The newest row of each thing that a benchmark measured, by what and unit."""
     with FILE.open(newline="", encoding="utf-8") as file:
-        return {row["what"]: row for row in csv.DictReader(file) if row["benchmark"] == benchmark}
+        return {(row["what"], row["unit"]): row for row in csv.DictReader(file) if row["benchmark"] == benchmark}
+
+
+def _cell(row: dict[str, str] | None, percent: bool = False) -> str:
+    if row is None:
+        return "not measured"
+    return f"{float(row['value']):.0f} %" if percent else f"{float(row['value']):.3g}"
 
 
 def measured_table() -> str:
@@ -122,26 +135,53 @@ def measured_table() -> str:
              "|---|" + "--:|" * len(shown)]
     for preset, variants in MEASURED.items():
         for variant in variants:
-            found = [rows.get(f"{preset} {variant}, {what}") for what in shown]
-            cells = ["not measured" if row is None else f"{float(row['value']):.4g}" for row in found]
-            lines.append(_line(f"`{preset}` {variant}", cells))
+            found = [rows.get((f"{preset} {variant}, {what}", COLUMNS[what])) for what in shown]
+            lines.append(_line(f"`{preset}` {variant}", [f"{float(row['value']):.4g}" if row else _cell(row)
+                                                         for row in found]))
     return "\n".join(lines)
 
 
-def beside_lerobot() -> str:
-    """Every ratio and error that `benchmarks.inference` found last."""
+def beside_lerobot(how: str) -> str:
+    """Our time over LeRobot's in its two formats, and our errors, as `benchmarks.inference` found them last."""
+    rows, lines = last_rows("inference"), ["| | " + " | ".join(RATIOS) + " |", "|---|" + "--:|" * len(RATIOS)]
+    for variant in MEASURED["base"]:
+        cells = [_cell(rows.get((f"{variant}, {what}, {how}", unit))) for what, unit in RATIOS.values()]
+        lines.append(_line(variant, cells))
+    return "\n".join(lines)
+
+
+def parts_table(how: str) -> str:
+    """Where one fp32 chunk's time goes, and each part's share of the machine's peak."""
+    rows, units = last_rows("inference"), ("GFLOP", "GB", "s")
+    lines = ["| Part | " + " | ".join(units) + " | of the peak |", "|---|--:|--:|--:|--:|"]
+    for part in ("eyes and connector", "connector", "prefix", "cross projections", "Euler steps"):
+        name = f"fp32, {part}, {how}"
+        cells = [_cell(rows.get((name, unit))) for unit in units]
+        lines.append(_line(part, [*cells, _cell(rows.get((name, "% of the peak")), percent=True)]))
+    return "\n".join(lines)
+
+
+def peaks(how: str) -> str:
+    """The machine's peaks in words."""
     rows = last_rows("inference")
-    wanted = ("ours over LeRobot", "action error", "of the peak")
-    chosen = [row for what, row in rows.items() if any(word in what + row["unit"] for word in wanted)]
-    lines = ["| What | value | unit | runs |", "|---|--:|---|--:|"]
-    return "\n".join(lines + [_line(row["what"], [row["value"], row["unit"], row["n"]]) for row in chosen])
+    names = {"matrix peak, float32": "GFLOP/s", "matrix peak, bfloat16": "GFLOP/s", "memory bandwidth, reading": "GB/s"}
+    return "; ".join(f"{name} {_cell(rows.get((f'{name}, {how}', unit)))} {unit}" for name, unit in names.items())
 
 
-def page() -> str:
-    """The whole text of docs/sizes.md."""
-    machines = {f"{row['machine']}; {row['versions']}" for name in ("sizes", "inference")
+def loading_table() -> str:
+    """Loading beside LeRobot, as `benchmarks.loading` found it last."""
+    rows = {what: row for (what, _), row in last_rows("loading").items() if what.endswith("ours / LeRobot")}
+    lines = ["| Loading, ours over LeRobot | |", "|---|--:|"]
+    found = [_line(what.removesuffix(", ours / LeRobot"), [_cell(row)]) for what, row in rows.items()]
+    return "\n".join(lines + (found or [_line("all of it", ["not measured"])]))
+
+
+def page(how: str = "1 threads, cpu time") -> str:
+    """The whole text of docs/sizes.md; `how` the rows of `benchmarks.inference` were measured."""
+    machines = {f"{row['machine'].partition(', ')[2]}; {row['versions']}" for name in ("sizes", "inference")
                 for row in last_rows(name).values()}
-    return TEXT.format(parameters=parameter_table(), measured=measured_table(), beside=beside_lerobot(),
+    return TEXT.format(parameters=parameter_table(), measured=measured_table(), beside=beside_lerobot(how),
+                       parts=parts_table(how), peaks=peaks(how), loading=loading_table(),
                        machine=" / ".join(sorted(machines)) or "not measured")
 
 
@@ -166,12 +206,26 @@ process's memory includes Python and torch, about 240 MiB. Seconds are of one co
 
 `benchmarks.inference`, the 450M policy, one chunk, one sample, two 480x640 pictures, 12 words of 48 tokens; same random
 weights, same inputs, same cores, runs taking turns, medians. "published": the number formats of lerobot/smolvla_base.
-Errors are of actions in normalised units, where actions are about 1, from the same noise. "cpu time": processor
-seconds, since other programs kept the cores busy.
+Errors are of actions in normalised units, where actions are about 1, from the same noise. Processor seconds of one
+core.
 
 {beside}
 
-On GPUs nothing was measured yet.
+bf16 rests in memory as bfloat16. Where a processor multiplies bfloat16 slower than float32, as this one does (below),
+`speed.prepare` makes each matrix float32 when it is used: hence bf16 is near fp32 here, and LeRobot as published slower
+than LeRobot in float32. Trained weights may err otherwise than random ones in int8: `speed.action_error` tells.
+
+{loading}
+
+## Where the time goes
+
+One fp32 chunk. A part can be no faster than its multiplications at this machine's matrix peak, nor than its weights and
+notes at the memory's bandwidth; the larger of the two over the time it took is its share of the peak.
+Measured in the same run: {peaks}. Attention is counted with the matrices.
+
+{parts}
+
+On GPUs nothing was measured.
 
 Measured on: {machine}.
 """
@@ -179,7 +233,7 @@ Measured on: {machine}.
 
 def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
-        for preset in SIZES:
+        for preset in sys.argv[2:] or SIZES:
             keep("sizes", measure(preset))
     PAGE.write_text(page(), encoding="utf-8")
 

@@ -101,15 +101,14 @@ class WideLinear(Linear):
 
 @torch.no_grad()
 def widen(policy: SmolVLAPolicy) -> SmolVLAPolicy:
-    """Half precision in memory, float32 in the arithmetic: in place.
+    """Half precision in memory, float32 in the arithmetic, in place: big matrices are made wide at each use.
 
-    The big matrices of eyes and language model are used once a chunk and made wide each time. The expert is used ten
-    times a chunk: it becomes float32 for good, like everything small.
+    Everything small becomes float32 for good.
     """
     for name, module in policy.model.named_modules():
         if isinstance(module, nn.Embedding) and name.startswith("language."):
             continue                                             # one row a word: nothing to gain
-        if type(module) is Linear and name.startswith(BIG[:2]):
+        if type(module) is Linear and name.startswith(BIG):
             module.__class__ = WideLinear
         else:
             for weight in module.parameters(recurse=False):
