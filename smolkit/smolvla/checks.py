@@ -157,7 +157,7 @@ def check_tokenizer(policy: SmolVLAPolicy) -> Check:
 def check_instructions(policy: SmolVLAPolicy, moments: tuple[Moment, ...]) -> Check:
     """Does the policy read its instructions whole?"""
     tokenizer, config = policy.processors.tokenizer, policy.model.config
-    sentences = sorted({sentence for moment in moments for sentence in moment.sentences})
+    sentences = sorted({sentence for moment in moments for group in moment.sentences for sentence in group})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         tokenizer(sentences)
