@@ -1,7 +1,7 @@
 """How big and how fast is each size? Writes docs/sizes.md.
 
     python -m benchmarks.sizes                 # the page anew: parameters counted, times as last measured
-    python -m benchmarks.sizes --measure       # measures first, 4 minutes; rows go to measured.csv; or only `--measure base`
+    python -m benchmarks.sizes --measure       # measures first, 4 minutes, into measured.csv; or only `--measure base`
 
 Parameters are counted on torch's meta device, which holds no numbers. Times and memory come from fresh processes that
 load a policy of random weights and make chunks from two 480x640 pictures and 12 words; seconds are the processor's, of
@@ -198,7 +198,7 @@ LeRobot's files keep a word predictor that no policy asks. It is never held in m
 
 One process each, with random weights: loading, then chunks from two 480x640 pictures and 12 words. fp32, bf16 and int8
 are `load_checkpoint` in float32; in bfloat16 with `speed.prepare`; in bfloat16 with `speed.quantise`. The
-process's memory includes Python and torch, about 240 MiB. Seconds are of one core.
+process's memory includes Python and torch, about 225 MiB. Seconds are of one core.
 
 {measured}
 

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from smolkit.machine import free_cores
 from smolkit.report import SmolkitError
 from smolkit.smolvla.attention import Linear
-from smolkit.smolvla.lora import put
+from smolkit.smolvla.lora import merge, put
 from smolkit.smolvla.policy import SmolVLAPolicy
 
 ENGINES = ("onednn", "fbgemm", "qnnpack")                            # torch's int8 kernels, the fastest first
@@ -161,6 +161,7 @@ def quantise(policy: SmolVLAPolicy) -> SmolVLAPolicy:
     if not found or device.type != "cpu":
         raise SmolkitError("SK550", "a processor that torch has int8 kernels for", str(device),
                            "the policy is on a GPU, or this build of torch has none", "use bfloat16 there")
+    merge(policy.model)                                          # adapters, if it has some
     before, torch.backends.quantized.engine = torch.backends.quantized.engine, found[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor")     # deprecated; its heir wants compiling

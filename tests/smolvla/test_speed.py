@@ -14,6 +14,7 @@ from smolkit.smolvla import speed
 from smolkit.smolvla.attention import Linear
 from smolkit.smolvla.checkpoint import save_checkpoint
 from smolkit.smolvla.fake import tiny_batch, tiny_policy
+from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.speed import Int8Linear, WideLinear, action_error, best_dtype, compiled, prepare, quantise, widen
 
@@ -66,6 +67,15 @@ def test_an_int8_matrix_errs_by_its_two_roundings_alone():
 
 def test_int8_starts_from_half_precision_as_well(exact):
     assert action_error(exact, actions(quantise(in_half(torch.bfloat16)))).mean < 0.02
+
+
+def test_int8_keeps_what_adapters_learned(exact):
+    policy = tiny_policy()
+    add_lora(policy.model)
+    for adapter in adapters(policy.model).values():
+        torch.nn.init.normal_(adapter.lora_B.weight, generator=torch.Generator().manual_seed(0))
+    adapted = actions(policy)
+    assert action_error(adapted, actions(quantise(policy))).mean < 0.1 * action_error(adapted, exact).mean
 
 
 def test_int8_is_never_saved_as_if_it_were_whole(tmp_path):
