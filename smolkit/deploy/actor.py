@@ -14,10 +14,10 @@ from collections import deque
 
 import numpy as np
 
-from smolkit.arm.units import spoken
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla.policy import SmolVLAPolicy
+from smolkit.smolvla.statistics_checks import check_units
 from smolkit.teleop.loop import Decision
 
 
@@ -53,14 +53,8 @@ def require_degrees(policy: SmolVLAPolicy) -> None:
     """SK703: the policy learned in radians, or in percent of the joints' ranges; its statistics betray it."""
     processors = getattr(policy, "processors", None)
     actions = processors.normalizer.stats.get("action", {}) if processors else {}
-    if not {"min", "max"} <= set(actions):
-        return
-    units = spoken(*(np.asarray(actions[end], float).reshape(-1)[:5] for end in ("min", "max")))
-    if units in ("rad", "percent"):
-        raise SmolkitError("SK703", "a policy that learned body joints in degrees", f"statistics in {units}",
-                           "its dataset was recorded in LeRobot's default units, -100..100 of each range"
-                           if units == "percent" else "its dataset was recorded by another program",
-                           "train on a dataset in degrees: record it with smolkit, or in LeRobot with use_degrees=true")
+    if {"min", "max"} <= set(actions):
+        check_units({"action": actions}).raise_if_red()
 
 
 def _own_steps(policy: SmolVLAPolicy) -> int:

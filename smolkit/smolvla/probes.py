@@ -79,12 +79,12 @@ class Probe:
                 "observation.language.attention_mask": mask.to(device)}
 
     def _state(self, state_deg: np.ndarray) -> Tensor:
-        """(1, s) normalised, and no farther than two from the middle of what the policy knows."""
+        """(1, s) normalised, at most two from the middle of what is known; 0 where statistics are no numbers."""
         normalizer = self.policy.processors.normalizer
         if len(state_deg) != self.config.state_dim:
             return torch.zeros(1, self.config.state_dim)
         state = torch.tensor(np.asarray(state_deg, np.float32))[None]
-        return normalizer.apply("observation.state", state).clamp(-2, 2)
+        return normalizer.apply("observation.state", state).clamp(-2, 2).nan_to_num()
 
 
 def real_cameras(config: SmolVLAConfig) -> tuple[str, ...]:
