@@ -19,7 +19,7 @@ from smolkit.report import SmolkitError
 from smolkit.smolvla.behaviour_checks import check_places
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.checks import check_device, check_policy
-from smolkit.smolvla.fake import tiny_policy
+from smolkit.smolvla.fake import fake_observation, tiny_policy
 from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.moments import Moment, asked, simulated
 from smolkit.smolvla.policy import SmolVLAPolicy
@@ -94,6 +94,19 @@ def test_exchanged_cameras_explain_a_recording_better(fault, ok, tmp_path):
     probe, moments = Probe(policy), lessons(policy)
     check = check_places(probe, moments, [probe.plans(moment.observation) for moment in moments])
     assert check.ok is ok, check.line()
+
+
+@pytest.mark.parametrize("preset", ["tiny", "classroom"])
+def test_the_probes_short_cuts_are_exact(preset):
+    policy = tiny_policy(preset=preset)
+    probe, seen = Probe(policy), fake_observation()
+    named = replace(seen, images={f"observation.images.{role}": image for role, image in seen.images.items()})
+    batch = {name: value.expand(4, *value.shape[1:]) for name, value in probe._batch(named).items()}
+    config, rng = policy.model.config, torch.Generator().manual_seed(5)
+    noise = torch.randn(4, config.chunk_size, config.max_action_dim, generator=rng)
+    probe._noise, probe.horizon = noise[:, :7], 7                              # the chunk's beginning alone
+    whole = policy.model.sample_actions(batch, noise=noise, num_steps=4)
+    torch.testing.assert_close(probe.plans(named), whole[:, :7], atol=2e-5, rtol=1e-5)
 
 
 def test_another_roll_of_the_dice_is_the_unit_of_all_effects():
