@@ -12,6 +12,12 @@ Images and words never see the arm's state or its actions, so nothing that learn
 them. The key of an entry is a digest of all that it was computed from: every weight on the way, the very numbers that
 go into the eyes (so pixels, scaling, padding and augmentation), the instruction's ids, the precision, and the version
 of this file. Whatever changes, the key changes, and the old entry is never found.
+
+Measured, 450M, one frame with two pictures of 480x640, bfloat16, one core (`benchmarks.training`): image tokens take
+0.25 MB, 3.7 s to make and 0.03 s to look up; notes (12 words) 2.9 MB, 4.2 s and 0.05 s. A training step of four frames
+then takes 0.13 and 0.08 of LeRobot's time. Gradients differ from LeRobot's by at most 0.3 % of a weight's largest, with
+float32 entries by 2e-6 of it. So 50 demonstrations of 200 frames take 2.5 GB or 29 GB, and ten
+hours of one core before the second epoch is fast (reckoned from these numbers).
 """
 
 from __future__ import annotations
