@@ -10,12 +10,21 @@ x - t v, and the velocity is bent so that this guess comes nearer to the old chu
 - jacobian "identity", LeRobot's: each number of x is pushed straight towards the old chunk, as if the guess
   moved exactly as x does. Costs nothing. Where the old chunk has no say, nothing is pushed.
 - jacobian "network", the paper's: the error goes back through the network, so x moves where the guess *answers*
-  to it. Steps that are not pinned join in, which keeps the seam smooth; and a plan that the policy holds for
-  impossible is not forced upon it. Costs a backward pass at each Euler step.
+  to it, in steps that are not pinned too; a plan that the policy holds for impossible is not forced upon it.
+  Costs a backward pass at each Euler step.
 
 They agree near t = 0, where the guess is x itself, and differ most near noise, where a policy that is sure of its
 plan guesses the same whatever x is. Only "network" leaves alone the padding beyond the robot's own joints, of
 which the old chunk says nothing; LeRobot pulls it to zero.
+
+Measured on a classroom policy (`python -m benchmarks.rtc`: 20 moments, EXP, three steps late; a busy computer):
+
+    way         jump where the chunks meet    from the old chunk    from the demonstrator    a chunk
+    none                          14.1 deg               6.9 deg                  6.6 deg      27 ms
+    identity                       3.8 deg               0.1 deg                  9.5 deg      33 ms
+    network                        5.2 deg               0.8 deg                  8.1 deg      81 ms
+
+So "identity" holds on to the old chunk harder; "network" gives it up where the new pictures say otherwise.
 Source: Black et al., "Real-time execution of action chunking flow policies" (arXiv 2506.07339).
 """
 
