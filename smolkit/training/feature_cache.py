@@ -13,11 +13,11 @@ them. The key of an entry is a digest of all that it was computed from: every we
 go into the eyes (so pixels, scaling, padding and augmentation), the instruction's ids, the precision, and the version
 of this file. Whatever changes, the key changes, and the old entry is never found.
 
-Measured, 450M, one frame with two pictures of 480x640, bfloat16, one core (`benchmarks.training`): image tokens take
-0.25 MB, 3.7 s to make and 0.03 s to look up; notes (12 words) 2.9 MB, 4.2 s and 0.05 s. A training step of four frames
-then takes 0.13 and 0.08 of LeRobot's time. Gradients differ from LeRobot's by at most 0.3 % of a weight's largest, with
-float32 entries by 2e-6 of it. So 50 demonstrations of 200 frames take 2.5 GB or 29 GB, and ten
-hours of one core before the second epoch is fast (reckoned from these numbers).
+Measured, 450M, two pictures of 480x640 a frame, one core (`benchmarks.training`). In bfloat16 a frame's image tokens
+take 0.25 MB, 3.7 s to make and 0.03 s to look up; its notes (12 words) 2.9 MB, 4.2 s and 0.05 s. So 50 demonstrations
+of 200 frames take 2.5 GB or 29 GB, and ten hours of that core before the second epoch is fast (reckoned). A step of
+four frames takes 0.13 and 0.08 of LeRobot's time with float32 entries in memory; gradients differ from LeRobot's by
+2e-6 of each weight's largest with float32 entries, by 0.3 % with bfloat16.
 """
 
 from __future__ import annotations
