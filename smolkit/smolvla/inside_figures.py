@@ -38,7 +38,7 @@ CAMERA_COLORS = ("#56B4E9", "#0072B2", "#CC79A7")
 PART_COLORS = {"words": "#E69F00", "state": "#009E73", "actions": "#D55E00", "special": QUIET, "empty": PALE,
                "padding": PALE}
 NOISE, CLEAR = 1.0, 2.0                        # effects: what sampling noise does, and what nobody overlooks
-LETTERS = 82                                   # of a title's line at 700 px
+LETTERS = 74                                   # of a title's line at 700 px
 
 
 class Drawing(NamedTuple):
