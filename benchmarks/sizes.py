@@ -168,6 +168,13 @@ def peaks(how: str) -> str:
     return "; ".join(f"{name} {_cell(rows.get((f'{name}, {how}', unit)))} {unit}" for name, unit in names.items())
 
 
+def threads() -> str:
+    """What a second thread is worth, on the wall."""
+    rows = last_rows("inference")
+    one, two = (_cell(rows.get((f"fp32, one chunk, {count} threads, wall time", "s"))) for count in (1, 2))
+    return f"On the wall, both cores free, one fp32 chunk took {one} s with one thread and {two} s with two"
+
+
 def loading_table() -> str:
     """Loading beside LeRobot, as `benchmarks.loading` found it last."""
     rows = {what: row for (what, _), row in last_rows("loading").items() if what.endswith("ours / LeRobot")}
@@ -181,7 +188,7 @@ def page(how: str = "1 threads, cpu time") -> str:
     machines = {f"{row['machine'].partition(', ')[2]}; {row['versions']}" for name in ("sizes", "inference")
                 for row in last_rows(name).values()}
     return TEXT.format(parameters=parameter_table(), measured=measured_table(), beside=beside_lerobot(how),
-                       parts=parts_table(how), peaks=peaks(how), loading=loading_table(),
+                       parts=parts_table(how), peaks=peaks(how), loading=loading_table(), threads=threads(),
                        machine=" / ".join(sorted(machines)) or "not measured")
 
 
@@ -213,7 +220,8 @@ core.
 
 bf16 rests in memory as bfloat16. Where a processor multiplies bfloat16 slower than float32, as this one does (below),
 `speed.prepare` makes each matrix float32 when it is used: hence bf16 is near fp32 here, and LeRobot as published slower
-than LeRobot in float32. Trained weights may err otherwise than random ones in int8: `speed.action_error` tells.
+than LeRobot in float32. {threads}
+(`speed.use_free_cores`). Trained weights may err otherwise than random ones in int8: `speed.action_error` tells.
 
 {loading}
 
