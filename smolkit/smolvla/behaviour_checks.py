@@ -8,7 +8,7 @@
     [False, False, False]
 
 The yardstick is the policy's own sampling noise (`smolkit.smolvla.probes`), so that no threshold knows a robot's
-units. Eighteen policies, trained on simulated demonstrations for 150 to 1500 steps in eight shapes, and the
+units. Eighteen policies, trained on simulated demonstrations for 150 to 2400 steps in eight shapes, and the
 untrained ones of three stand behind the thresholds; what was measured is told beside each.
 """
 
