@@ -17,12 +17,12 @@ They agree near t = 0, where the guess is x itself, and differ most near noise, 
 plan guesses the same whatever x is. Only "network" leaves alone the padding beyond the robot's own joints, of
 which the old chunk says nothing; LeRobot pulls it to zero.
 
-Measured on a classroom policy (`python -m benchmarks.rtc`: 20 moments, EXP, three steps late; a busy computer):
+Measured on the shipped classroom policy (`python -m benchmarks.rtc`: 40 moments, EXP, three steps late; one thread):
 
     way         jump where the chunks meet    from the old chunk    from the demonstrator    a chunk
-    none                          14.1 deg               6.9 deg                  6.6 deg      27 ms
-    identity                       3.8 deg               0.1 deg                  9.5 deg      33 ms
-    network                        5.2 deg               0.8 deg                  8.1 deg      81 ms
+    none                          11.7 deg               4.9 deg                  3.0 deg      24 ms
+    identity                       3.7 deg               0.1 deg                  6.5 deg      25 ms
+    network                        6.3 deg               0.9 deg                  4.4 deg      54 ms
 
 So "identity" holds on to the old chunk harder; "network" gives it up where the new pictures say otherwise.
 Source: Black et al., "Real-time execution of action chunking flow policies" (arXiv 2506.07339).
