@@ -3,8 +3,9 @@
     >>> from smolkit.smolvla.fake import fake_observation, tiny_policy
     >>> from smolkit.smolvla.inside import token_budget
     >>> drawing = budget(token_budget(tiny_policy(), fake_observation()))
-    >>> drawing.figure.get_suptitle()
-    '8 of 25 tokens are pictures, 9 are words, 1 is the arm itself; 7 are padding'
+    >>> print(drawing.figure.get_suptitle())
+    8 of 25 tokens are pictures, 9 are words, 1 is the arm itself; 7 are
+    padding
 
 In a notebook: `show(*budget(parts))`, with `show` from `smolkit.plotting`. The titles are computed from what is
 drawn: another policy, another finding.

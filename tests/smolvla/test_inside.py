@@ -200,7 +200,7 @@ def test_titles_say_what_is_drawn():
     parts = token_budget(policy, seen)
     drawn = figures.budget(parts)
     title = "8 of 25 tokens are pictures, 2 are words, 1 is the arm itself; 14 are padding"
-    assert drawn.figure.get_suptitle() == title and "words 16" in drawn.alt
+    assert drawn.figure.get_suptitle().replace("\n", " ") == title and "words 16" in drawn.alt
     allowed = prefix_mask(policy, seen)
     assert "no token sees an action after it" in figures.mask(allowed, with_actions(policy, parts)).alt
     everyone = figures.mask(np.ones_like(allowed), with_actions(policy, parts)).figure.get_suptitle()
