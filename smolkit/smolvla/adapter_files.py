@@ -32,7 +32,7 @@ from smolkit.report import SmolkitError
 from smolkit.smolvla.fields import misfits
 from smolkit.smolvla.lora import LoRALinear, adapters, learn_adapters, put
 from smolkit.smolvla.names import theirs
-from smolkit.smolvla.weights import HEAD, WeightsFile, pour
+from smolkit.smolvla.weights import HEAD, Undrawn, WeightsFile, pour
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 UNREAD = HEAD.removesuffix("weight")           # nobody asks the word predictor: its adapter changes no action
@@ -97,6 +97,9 @@ def read(folder: Path) -> AdapterConfig | None:
     if config.lora_dropout:
         warnings.warn(f"SK517 {path.name}: lora_dropout {config.lora_dropout} is not applied here; it matters only "
                       "if you train on", stacklevel=2)
+    if not all([config.lora_alpha, *config.alpha_pattern.values()]):
+        warnings.warn(f"SK517 {path.name}: lora_alpha 0 switches adapters off; what they learned does nothing",
+                      stacklevel=2)
     return config
 
 
@@ -143,7 +146,8 @@ def attach(model: nn.Module, folder: Path, config: AdapterConfig, dtype: torch.d
     for name in sorted(wanted):
         frozen, rank = model.get_submodule(name), config.rank(_module(name))
         file.check(name + A, (rank, frozen.in_features))       # before anything of the size that is claimed is made
-        put(model, name, LoRALinear(frozen, rank, config.scale(_module(name))))
+        with Undrawn():
+            put(model, name, LoRALinear(frozen, rank, config.scale(_module(name))))
     learn_adapters(model)
     broken = pour(model, file, sorted(found), dtype, device)
     for name in whole:

@@ -19,9 +19,8 @@ error: a random one would move the arm.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +32,12 @@ from smolkit.report import SmolkitError
 from smolkit.smolvla import adapter_files, hub, processor_files
 from smolkit.smolvla.backbone import BACKBONES, Backbone, backbone_to_dict, read_backbone, with_special_ids
 from smolkit.smolvla.config import SmolVLAConfig
+from smolkit.smolvla.folders import recover, replaces, replacing
 from smolkit.smolvla.lora import adapters, trained_whole
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.processors import Stats
-from smolkit.smolvla.weights import HEAD, LoadedWeights, WeightsFile, empty_model, fill
+from smolkit.smolvla.weights import HEAD, WeightsFile, changed, empty_model, fill, stamp
 
 WEIGHTS = "model.safetensors"
 
@@ -67,26 +67,26 @@ def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, t
         whole, broken = adapter_files.attach(model, folder, adapter, dtype, device)
         found = replace(found, whole=whole, not_finite=found.not_finite + broken)
         revision = None if base else adapter.revision
-    called = name if adapter is None else base or adapter.base_model_name_or_path
-    return SmolVLAPolicy(model, processors, fps, seed, replace(found, base=_called(called), revision=revision))
+    named = _called(name if adapter is None else base, adapter, home)
+    return SmolVLAPolicy(model, processors, fps, seed, replace(found, base=named, revision=revision))
 
 
 def save_checkpoint(folder: str | Path, policy: SmolVLAPolicy) -> Path:
     """Writes beside `folder` first, then swaps: a crash leaves the old checkpoint or the new one, whole.
 
-    A policy with adapters is saved as those alone; its base must have been loaded from somewhere. The unused lm_head
-    that a loaded file held is copied out of that file, if it is still there; else SK515 warns, and LeRobot loads what
-    is written all the same (its loader is not strict).
+    Other files in the folder stay there. A policy with adapters is saved as those alone; its base must be in a file,
+    and still be as it is there: else SK518. The unused lm_head that a loaded file held is copied out of that file, if
+    it is still there; else SK515 warns, and LeRobot loads what is written all the same (its loader is not strict).
+    Errors: SK514 where the folder holds something else than a policy.
     """
-    folder = _recover(Path(folder))
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    folder, source = Path(folder), policy.weights.source
+    if source and adapters(policy.model) and replaces(folder, source):
+        raise _no_base("a folder of its own for the adapter", f"{folder}, where its base lies",
+                       "the base would be deleted", "save it into another folder")
+    with replacing(folder) as draft:
         _write(draft, policy)
-        _swap(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    if source and (folder / WEIGHTS).exists() and source.resolve() == (folder / WEIGHTS).resolve():
+        policy.weights = replace(policy.weights, stamp=stamp(source))          # the file is another, its head is not
     return folder
 
 
@@ -96,7 +96,7 @@ def _write(draft: Path, policy: SmolVLAPolicy) -> None:
     replace(config, use_peft=light).to_json(draft / "config.json")
     if light:
         whole = {*policy.weights.whole, *trained_whole(model)}
-        adapter_files.write(draft, model, _named_base(policy.weights), whole, policy.weights.revision)
+        adapter_files.write(draft, model, _named_base(policy, whole), whole, policy.weights.revision)
     else:
         save_file(_tensors(policy), draft / WEIGHTS, metadata={"format": "pt"})
     processor_files.write(draft, config, policy.processors)
@@ -114,17 +114,19 @@ def _head(policy: SmolVLAPolicy) -> dict[str, Tensor]:
     weights = policy.weights
     if not weights.head:
         return {}
-    try:
-        return {theirs(HEAD): WeightsFile(weights.source).read(HEAD)}
-    except (SmolkitError, KeyError):
-        warnings.warn("SK515 the unused lm_head is left out: the file that it came from is gone. LeRobot loads the "
-                      "policy all the same", stacklevel=5)
-        return {}
+    with suppress(SmolkitError, KeyError):                                 # gone, or another: told below
+        file = WeightsFile(weights.source)
+        file.check(HEAD, tuple(policy.model.language.embed.weight.shape))
+        if stamp(file.path) == weights.stamp:
+            return {theirs(HEAD): file.read(HEAD)}
+    warnings.warn("SK515 the unused lm_head is left out: the file that it came from is gone, or another now. LeRobot "
+                  "loads the policy all the same", stacklevel=5)
+    return {}
 
 
 def _find(name: str | Path, revision: str | None) -> Path:
     """The folder of that name, or the repository on the Hub."""
-    folder = _recover(Path(name))
+    folder = recover(Path(name))
     if isinstance(name, str) and not folder.exists() and hub.is_hub_id(name):
         return hub.download(name, revision=revision)
     return folder
@@ -150,18 +152,37 @@ def _base_folder(folder: Path, adapter: adapter_files.AdapterConfig, given: str 
                        f"load_checkpoint({folder.name!r}, base=FOLDER)")
 
 
-def _called(base: str | Path | None) -> str:
+def _called(given: str | Path | None, adapter: adapter_files.AdapterConfig | None, home: Path) -> str:
     """What a later adapter calls this base: its name on the Hub, or its folder's name, never where it lies."""
-    name = str(base or "")
-    return name if not name or hub.is_hub_id(name) and not Path(name).exists() else Path(name).resolve().name
+    name = str(given or adapter.base_model_name_or_path)
+    here = given is not None and Path(given).exists()          # an adapter's own word is no path from where we stand
+    return name if hub.is_hub_id(name) and not here else home.resolve().name
 
 
-def _named_base(weights: LoadedWeights) -> str:
+def _named_base(policy: SmolVLAPolicy, whole: set[str]) -> str:
+    """The base's name, once it is sure that the weights beside the adapters are still the ones it stands for."""
+    weights, learned = policy.weights, {name.rpartition(".")[0] for name in whole}
     if not weights.base:
-        raise SmolkitError("SK518", "a base that is in a file", "adapters on weights that were never loaded",
-                           "add_lora was called on a new policy, whose own weights would be lost",
-                           "save it before add_lora and load that, or merge(policy.model) first")
+        raise _no_base("a base that is in a file", "adapters on weights that were never loaded",
+                       "add_lora was called on a new policy, whose own weights would be lost",
+                       "save it before add_lora and load that")
+    still = [name for name in weights.loaded
+             if name.rpartition(".")[0] not in learned and name not in weights.not_finite]
+    try:
+        other = changed(policy.model, WeightsFile(weights.source), still)
+    except SmolkitError:
+        warnings.warn(f"SK518 the file of the base {weights.base} is gone: nobody can say whether its weights are "
+                      "still as they were there", stacklevel=5)
+        return weights.base
+    if other:
+        raise _no_base(f"the base's weights as they are in {weights.source}", f"{theirs(other)} is another",
+                       "the base was trained or merged before add_lora, or its file was written anew",
+                       "save the whole policy")
     return weights.base
+
+
+def _no_base(expected: str, found: str, likely_cause: str, way_out: str) -> SmolkitError:
+    return SmolkitError("SK518", expected, found, likely_cause, f"{way_out}, or merge(policy.model) first")
 
 
 def _backbone_folder(folders: tuple[Path, Path], config: SmolVLAConfig, given: Path | Backbone | None,
@@ -197,23 +218,3 @@ def _write_backbone(folder: Path, policy: SmolVLAPolicy) -> None:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(sizes, indent=2), encoding="utf-8")
     policy.processors.tokenizer.save(folder)
-
-
-def _swap(draft: Path, folder: Path) -> None:
-    """Moves the draft into place; the old folder steps aside first and is deleted last."""
-    shutil.rmtree(_old(folder), ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, _old(folder))
-    os.replace(draft, folder)
-    shutil.rmtree(_old(folder), ignore_errors=True)
-
-
-def _recover(folder: Path) -> Path:
-    """Undoes a swap that a power cut stopped halfway: the old folder steps back."""
-    if not folder.exists() and _old(folder).exists():
-        os.replace(_old(folder), folder)
-    return folder
-
-
-def _old(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")

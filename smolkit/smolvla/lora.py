@@ -69,9 +69,10 @@ def add_lora(model: SmolVLA, rank: int = 16, alpha: float = 8, targets: str | It
     """
     linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear)}
     chosen = {name for name in linear if re.fullmatch(targets, name)} if isinstance(targets, str) else set(targets)
-    if not chosen or not chosen <= linear or rank < 1:
-        raise SmolkitError("SK517", "names of matrices of the policy, and a rank of at least 1",
-                           f"{', '.join(sorted(chosen - linear)) or targets!r}, rank {rank}", "a typing mistake",
+    if not chosen or not chosen <= linear or rank < 1 or not alpha:
+        raise SmolkitError("SK517", "names of matrices of the policy, a rank of at least 1, an alpha other than 0",
+                           f"{', '.join(sorted(chosen - linear)) or targets!r}, rank {rank}, alpha {alpha}",
+                           "a typing mistake",
                            "see the names: [name for name, part in model.named_modules()]")
     for name in sorted(chosen):
         put(model, name, LoRALinear(model.get_submodule(name), rank, alpha / rank))

@@ -46,6 +46,7 @@ class LoadedWeights:
     unexpected: tuple[str, ...] = ()
     not_finite: tuple[str, ...] = ()
     source: Path | None = None             # the file
+    stamp: tuple[int, int] | None = None   # that file's size and time when it was read
     head: bool = False                     # it holds the unused `HEAD`, which a later save fetches from there
     base: str = ""                         # what an adapter calls these weights: a Hub id or a folder's name
     revision: str | None = None            # of a base on the Hub
@@ -130,10 +131,14 @@ class WeightsFile:
 
 
 class Undrawn(TorchFunctionMode):
-    """Draws no random numbers: for weights without memory, torch would import its compiler first, for 3 s."""
+    """Draws no random numbers for weights that come from a file: torch's generator stays where it is.
+
+    For weights without memory torch would even import its compiler first, for 3 s.
+    """
 
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **(kwargs or {}))
+        drawn = function in (nn.init.normal_, nn.init.kaiming_uniform_)
+        return kwargs["tensor"] if drawn else function(*args, **(kwargs or {}))
 
 
 def empty_model(config: SmolVLAConfig, backbone: Backbone) -> SmolVLA:
@@ -148,8 +153,8 @@ def fill(model: nn.Module, file: WeightsFile, dtype: torch.dtype | None = torch.
     own = model.state_dict()
     found = LoadedWeights(tuple(sorted(own.keys() & file.stored.keys())),
                           tuple(sorted(own.keys() - file.stored.keys())),
-                          tuple(sorted(file.stored.keys() - own.keys() - {HEAD})), source=file.path,
-                          head=HEAD in file.stored)
+                          tuple(sorted(file.stored.keys() - own.keys() - {HEAD})), source=file.path.absolute(),
+                          stamp=stamp(file.path), head=HEAD in file.stored)
     found.report().checks[0].raise_if_red()
     return replace(found, not_finite=pour(model, file, found.loaded, dtype, device))
 
@@ -163,6 +168,26 @@ def pour(model: nn.Module, file: WeightsFile, names: Iterable[str], dtype: torch
     tensors = {name: file.read(name, dtype, device) for name in names}
     model.load_state_dict(tensors, strict=False, assign=True)
     return tuple(name for name, tensor in tensors.items() if not finite(tensor))
+
+
+def changed(model: nn.Module, file: WeightsFile, names: Iterable[str]) -> str | None:
+    """The first of these weights that is no longer the file's, read one by one; None where all are.
+
+    Rounding to half precision at any time since is no change.
+    """
+    own = model.state_dict()
+    return next((name for name in names if name not in file.stored or not _same(own[name], file.read(name))), None)
+
+
+def _same(own: Tensor, stored: Tensor) -> bool:
+    own = own.cpu()
+    return any(torch.equal(own, stored.to(kept).to(own.dtype)) for kept in (own.dtype, torch.bfloat16, torch.float16))
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """A file's size and time of writing: another pair, another file."""
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 def finite(tensor: Tensor) -> bool:

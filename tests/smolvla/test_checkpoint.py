@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,17 @@ def test_a_head_whose_file_is_gone_is_left_out_with_a_warning(saved):
         save_checkpoint(copy, again)
 
 
+@pytest.mark.parametrize("change", [lambda head: head[:-3].clone(), lambda head: head.to(torch.int8), torch.neg])
+def test_a_head_of_another_file_is_not_taken(saved, change):
+    """Another size, no real numbers, or another policy of the same size: the file is not what it was."""
+    policy, path = load_checkpoint(saved), saved / "model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, theirs(HEAD): change(tensors[theirs(HEAD)]).contiguous()}, path)
+    with pytest.warns(UserWarning, match="SK515.*another"):
+        copy = save_checkpoint(saved.parent / "copy", policy)
+    assert theirs(HEAD) not in load_file(copy / "model.safetensors")
+
+
 def test_a_new_policy_says_that_it_is_random():
     weights = tiny_policy().weights
     assert weights.random == ("backbone", "expert") and not weights.report().ok
@@ -99,6 +111,73 @@ def test_saving_twice_replaces_and_leaves_nothing_behind(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["policy"]
     weights = load_checkpoint(saved).model.state_dict()
     assert torch.equal(weights["state_proj.weight"], tiny_policy(seed=5).model.state_proj.weight)
+
+
+def mine(folder: Path) -> list[Path]:
+    """Files of the user's own, beside the policy's and among them."""
+    (folder / "recordings").mkdir()
+    made = [folder / "calibration.json", folder / "recordings" / "0.mp4", folder / "vlm" / "model.safetensors"]
+    for path in made:
+        path.write_text("mine")
+    return made
+
+
+def test_what_others_put_into_the_folder_stays_there(saved):
+    kept = mine(saved)
+    (saved / "tokenizer").mkdir()                  # a policy's own, which the new one has not: it would be read
+    save_checkpoint(saved, load_checkpoint(saved))
+    assert all(path.read_text() == "mine" for path in kept) and not (saved / "tokenizer").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["policy"] and load_checkpoint(saved).weights.report().ok
+
+
+def test_a_power_cut_before_the_last_deletion_loses_nothing(saved):
+    """The new policy is in place, the user's files are still in the old folder: the next save brings them."""
+    kept = mine(saved)
+    policy = load_checkpoint(saved)
+    new = save_checkpoint(saved.parent / "new", policy)
+    saved.rename(saved.parent / ".policy.old")
+    new.rename(saved)
+    save_checkpoint(saved, load_checkpoint(saved))
+    assert all(path.read_text() == "mine" for path in kept) and not (saved.parent / ".policy.old").exists()
+
+
+@pytest.mark.parametrize("config", [None, "", "[]", '{"type": "act"}', '{"model_type": "smolvlm"}'])
+def test_a_folder_of_something_else_is_not_touched(tmp_path, config):
+    (tmp_path / "robot").mkdir()
+    (tmp_path / "robot" / "model.safetensors").write_text("mine")
+    if config is not None:
+        (tmp_path / "robot" / "config.json").write_text(config)
+    before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SmolkitError, match="SK514(.|\n)*robot/policy"):
+        save_checkpoint(tmp_path / "robot", tiny_policy())
+    assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert save_checkpoint(tmp_path / "robot" / "policy", tiny_policy()).exists()
+
+
+def test_a_link_stays_and_the_folder_that_it_leads_to_is_replaced(saved):
+    link = saved.parent / "latest"
+    link.symlink_to(saved)
+    save_checkpoint(link, tiny_policy(seed=5))
+    assert link.is_symlink()
+    weights = load_checkpoint(saved).model.state_dict()
+    assert torch.equal(weights["state_proj.weight"], tiny_policy(seed=5).model.state_proj.weight)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows syncs files when they are closed")
+def test_everything_is_on_the_disk_before_the_old_policy_goes(saved, monkeypatch):
+    """Every new file and folder, and the parent whose entries the swap changes."""
+    synced, policy, remove = set(), tiny_policy(seed=5), shutil.rmtree
+
+    def rmtree(path: Path, **options: object) -> None:
+        if path.name == ".policy.old" and path.exists():
+            assert {each.stat().st_ino for each in (saved.parent, saved, *saved.rglob("*"))} <= synced
+        remove(path, **options)
+
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.add(os.fstat(handle).st_ino), sync(handle)))
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    save_checkpoint(saved, policy)
+    assert synced
 
 
 def test_a_power_cut_between_the_two_moves_loses_nothing(saved):

@@ -19,6 +19,7 @@ from smolkit.smolvla.fake import fake_observation, tiny_batch, tiny_model, tiny_
 from smolkit.smolvla.freezing import learn, trainable_count
 from smolkit.smolvla.lora import adapters, add_lora, learn_adapters, merge
 from smolkit.smolvla.model import SmolVLA
+from smolkit.smolvla.policy import SmolVLAPolicy
 from smolkit.smolvla.presets import build_preset
 from smolkit.smolvla.weights import empty_model
 from tests.paths import REPO, shared
@@ -90,7 +91,7 @@ def test_a_half_precision_base_keeps_fine_adapters():
 
 
 @pytest.mark.parametrize("options", [{"targets": ["expert.layers.99.q_proj"]}, {"targets": "nothing"}, {"rank": 0},
-                                     {"targets": ["language.embed"]}])
+                                     {"targets": ["language.embed"]}, {"alpha": 0}])
 def test_a_wrong_target_is_refused(options):
     with pytest.raises(SmolkitError, match="SK517"):
         add_lora(tiny_model(), **options)
@@ -207,6 +208,78 @@ def test_rank_stabilised_adapters_weigh_alpha_over_the_root_of_their_rank(light)
     assert policy.model.state_proj.scale == pytest.approx(3 / 2 ** 0.5)
     again = load_checkpoint(save_checkpoint(light.parent / "again", policy))
     assert again.model.state_proj.scale == pytest.approx(3 / 2 ** 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("entries", [{"lora_alpha": 0}, {"alpha_pattern": {"state_proj": 0}}])
+def test_adapters_that_are_switched_off_are_told(light, entries):
+    edit(light, **entries)
+    with pytest.warns(UserWarning, match="SK517.*lora_alpha 0"):
+        load_checkpoint(light)
+
+
+def test_loading_an_adapter_draws_nothing(light):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    load_checkpoint(light)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", [".", "../base"])
+def test_a_relative_base_is_called_by_its_folder_wherever_we_stand(light, base, name, tmp_path, monkeypatch):
+    for path in light.glob("adapter_*"):
+        shutil.copy(path, base / path.name)
+    edit(base, base_model_name_or_path=name)
+    monkeypatch.chdir(tmp_path)
+    policy = load_checkpoint(base)
+    assert policy.weights.base == "base"
+    assert adapters(load_checkpoint(save_checkpoint(base.parent / "again", policy)).model)
+
+
+def trained(policy: SmolVLAPolicy) -> None:
+    with torch.no_grad():
+        policy.model.expert.action_out.weight.mul_(1.01)
+    add_lora(policy.model)
+
+
+def folded(policy: SmolVLAPolicy) -> None:
+    merge(policy.model)
+    add_lora(policy.model)
+
+
+@pytest.mark.parametrize("name, change", [("base", trained), ("light", folded)])
+def test_adapters_on_a_base_that_is_in_no_file_are_refused(base, name, change):
+    """They would be loaded onto the file's weights: another policy. Merged, everything is saved."""
+    policy = load_checkpoint(base.parent / name)
+    change(policy)
+    with pytest.raises(SmolkitError, match=r"SK518(.|\n)*is another(.|\n)*save the whole policy(.|\n)*merge"):
+        save_checkpoint(base.parent / "new", policy)
+    assert not (base.parent / "new").exists()
+    merge(policy.model)
+    again = load_checkpoint(save_checkpoint(base.parent / "new", policy))
+    assert torch.equal(again.model.expert.action_out.weight, policy.model.expert.action_out.weight)
+
+
+def test_a_base_that_was_saved_anew_is_refused_and_a_rounded_one_is_not(base):
+    policy = load_checkpoint(base, dtype=torch.bfloat16)
+    policy.model.float()
+    add_lora(policy.model)
+    save_checkpoint(base.parent / "new", policy)
+    save_checkpoint(base, tiny_policy(seed=9))
+    with pytest.raises(SmolkitError, match="SK518"):
+        save_checkpoint(base.parent / "new", policy)
+    shutil.rmtree(base)
+    with pytest.warns(UserWarning, match="SK518.*base is gone"):
+        save_checkpoint(base.parent / "new", policy)
+
+
+def test_an_adapter_does_not_replace_its_own_base(light, base):
+    policy = load_checkpoint(base)
+    add_lora(policy.model)
+    with pytest.raises(SmolkitError, match="SK518(.|\n)*its base lies"):
+        save_checkpoint(base, policy)
+    base.rename(light / "base")                                # inside the adapter's folder it stays
+    again = load_checkpoint(save_checkpoint(light, load_checkpoint(light)))
+    assert again.weights.report().ok and again.weights.base == "base"
 
 
 def test_dropout_is_named(light):
