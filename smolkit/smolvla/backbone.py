@@ -88,7 +88,8 @@ def read_backbone(folder: Path) -> Backbone:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         backbone = _from_smolkit(raw) if "smolkit" in raw else _from_smolvlm(raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError,
+            RecursionError) as error:
         raise SmolkitError("SK502", "a SmolVLM config.json with text_config and vision_config",
                            f"{path}: {type(error).__name__}: {error}",
                            "the file is missing, cut off or of another model",
@@ -137,6 +138,7 @@ TEXT_DEFAULTS = {"width": 4096, "ffn": 11008, "layers": 32, "heads": 32, "vocabu
 VISION_DEFAULTS = {"width": 1152, "ffn": 3072, "layers": 12, "heads": 16, "image_px": 224, "patch_px": 32,
                    "eps": 1e-6}
 SHUFFLE_DEFAULT = 2
+MOST_LAYERS = 1000                                         # thirty times SmolVLM2's
 DERIVED = (("kv_heads", None), ("head_dim", None))         # null there means: from the width and the heads
 
 
@@ -158,13 +160,15 @@ def _from_smolvlm(raw: dict[str, Any]) -> Backbone:
 
 
 def _checked(backbone: Backbone) -> Backbone:
-    """Refuses sizes that are no numbers, or no sizes."""
+    """Refuses sizes that are no numbers, or no sizes, or towers that no memory holds."""
     wrong = [f"{name} {value!r}, expected {wanted}" for part in (backbone.vision, backbone.text, backbone)
              for name, wanted, value in misfits(part) if name not in ("vision", "text")]
     small = [f"{name} {value!r}, expected more than 0" for part in (backbone.vision, backbone.text)
              for name, value in vars(part).items() if isinstance(value, (int, float)) and value <= 0]
-    if wrong or small:
-        raise ValueError("; ".join(wrong or small))
+    tall = [f"layers {part.layers}, expected at most {MOST_LAYERS}" for part in (backbone.vision, backbone.text)
+            if not wrong and part.layers > MOST_LAYERS]
+    if wrong or small or tall:
+        raise ValueError("; ".join(wrong or small or tall))
     return backbone
 
 
@@ -176,7 +180,7 @@ def _special_ids(folder: Path) -> dict[str, int]:
     try:
         tokens = json.loads(path.read_text(encoding="utf-8"))["added_tokens"]
         added = {token["content"]: token["id"] for token in tokens}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SmolkitError("SK507", "a tokenizer.json", f"{path}: {type(error).__name__}: {error}",
                            "the file was cut off", "download the backbone's tokenizer again") from error
     names = {"fake_image_id": "<fake_token_around_image>", "global_image_id": "<global-img>"}

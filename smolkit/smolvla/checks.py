@@ -69,7 +69,7 @@ def _loaded(folder: Path) -> tuple[SmolVLAPolicy, tuple[Check, ...]]:
     remarks = dict.fromkeys(str(one.message) for one in said if str(one.message).startswith("SK"))
     count = sum(weight.numel() for weight in policy.model.parameters())
     readable = Check("SK510", "readable", True, "a SmolVLA policy", "; ".join([f"{count:,} weights", *remarks]))
-    same = check_files(*processor_files.statistics(folder))
+    same = check_files(*processor_files.pipelines(folder))
     return policy, (readable, *policy.weights.report().checks, same)
 
 

@@ -25,6 +25,8 @@ LEAST = {"n_obs_steps": 1, "chunk_size": 1, "n_action_steps": 1, "max_state_dim"
          "empty_cameras": 0, "tokenizer_max_length": 1, "num_steps": 1, "optimizer_lr": 0, "optimizer_eps": 0,
          "optimizer_weight_decay": 0, "optimizer_grad_clip_norm": 0, "scheduler_warmup_steps": 0,
          "scheduler_decay_steps": 0, "scheduler_decay_lr": 0}
+LONGEST = 100_000                          # of a sentence or a chunk: a hundred times what anybody has used
+MOST = {"tokenizer_max_length": LONGEST, "chunk_size": LONGEST, "prefix_length": LONGEST, "empty_cameras": 100}
 POSITIVE = ("expert_width_multiplier", "min_period", "max_period")
 LATER_KEYS = {"pretrained_revision"}     # LeRobot 0.6 writes it, 0.4 refuses it: keep it, never add it
 
@@ -141,7 +143,7 @@ class SmolVLAConfig:
             config = cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
             _check_features(config, path)
             return config
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise SmolkitError("SK501", "a SmolVLA config.json", f"{path}: {type(error).__name__}: {error}",
                                "the file is missing, cut off, or was edited by hand",
                                "copy config.json from the original checkpoint again") from error
@@ -157,6 +159,9 @@ def check_config(config: SmolVLAConfig) -> None:
     for key, least in LEAST.items():
         if getattr(config, key) < least:
             raise _refused(key, f"at least {least}", getattr(config, key))
+    for key, most in MOST.items():
+        if getattr(config, key) > most:
+            raise _refused(key, f"at most {most}", getattr(config, key))
     for key in POSITIVE:
         if getattr(config, key) <= 0:
             raise _refused(key, "more than 0", getattr(config, key))
@@ -166,6 +171,8 @@ def check_config(config: SmolVLAConfig) -> None:
     for name, feature in {**config.input_features, **config.output_features}.items():
         if not feature.shape or min(feature.shape) < 1:
             raise _refused(f"the shape of {name}", "sizes of at least 1", feature.shape)
+        if feature.type == "VISUAL" and len(feature.shape) != 3:
+            raise _refused(f"the shape of {name}", "channels, height and width", feature.shape)
     _check_together(config)
 
 
@@ -193,10 +200,12 @@ def _refused(key: str, wanted: str, value: Any) -> SmolkitError:
 
 
 def _check_features(config: SmolVLAConfig, path: str | Path) -> None:
-    """A policy that was trained knows how many numbers its state and its action have."""
+    """A policy that was trained knows how many numbers its state and its action have, and has an eye that is open."""
     for key, name in (("input_features", "observation.state"), ("output_features", "action")):
         if name not in getattr(config, key):
             raise _refused(f"{key} in {path}", f"an entry {name}", sorted(getattr(config, key)))
+    if not set(config.cameras) - {f"observation.images.empty_camera_{i}" for i in range(config.empty_cameras)}:
+        raise _refused(f"input_features in {path}", "at least one camera (type VISUAL)", sorted(config.input_features))
 
 
 def _tidy(key: str, value: Any) -> Any:

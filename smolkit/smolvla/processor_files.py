@@ -12,6 +12,8 @@ Every step's place is part of the layout: the statistics' file is called after i
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from smolkit.report import SmolkitError
-from smolkit.smolvla.config import SmolVLAConfig
+from smolkit.smolvla.config import LONGEST, SmolVLAConfig
 from smolkit.smolvla.fields import fits
-from smolkit.smolvla.processors import Normalizer, Processors, Stats
+from smolkit.smolvla.processors import EPS, Normalizer, Processors, Stats
 from smolkit.smolvla.tokenizer import TaskTokenizer
 
 BEFORE, AFTER, TASKS = "policy_preprocessor", "policy_postprocessor", "tasks.json"
 KNOWN = {"rename_observations_processor", "to_batch_processor", "smolvla_new_line_processor",
          "tokenizer_processor",
          "device_processor", "normalizer_processor", "unnormalizer_processor"}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One of a checkpoint's two pipelines, as its own file has it."""
+
+    steps: frozenset[str]
+    stats: Stats
+    modes: dict[str, str]                      # feature type -> mode
+    eps: float
 
 
 def before_steps(config: SmolVLAConfig, processors: Processors) -> list[dict[str, Any]]:
@@ -74,7 +86,7 @@ def read(folder: Path, config: SmolVLAConfig, stats: Stats, tokenizer_folder: Pa
     features = {**config.input_features, **config.output_features}
     modes = scale.get("config", {}).get("norm_map", config.normalization_mapping)
     normalizer = Normalizer(merged, modes, {name: f.type for name, f in features.items()},
-                            scale.get("config", {}).get("eps", 1e-8))
+                            scale.get("config", {}).get("eps", EPS))
     for name in ("observation.state", "action"):
         if name in features:
             normalizer.apply(name, torch.zeros(features[name].shape))  # red now, not at the arm's first step
@@ -92,17 +104,39 @@ def _read_tasks(path: Path) -> tuple[str, ...]:
         return ()
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _no_pipeline(path, f"{type(error).__name__}: {error}") from error
     if not fits(tasks, list[str]):
         raise _no_pipeline(path, f"no list of sentences: {str(tasks)[:80]}")
     return tuple(tasks)
 
 
-def statistics(folder: Path) -> tuple[Stats, Stats]:
-    """What a checkpoint's two pipelines hold, each by itself: before the network and after it."""
-    before = _read_steps(folder, BEFORE).get("normalizer_processor", {})
-    return _read_statistics(folder, before), _read_statistics(folder, _after(folder))
+def pipelines(folder: Path) -> tuple[Pipeline | None, Pipeline | None]:
+    """A checkpoint's two pipelines, each by itself: before the network and after it; None where it has no file."""
+    return (_pipeline(folder, BEFORE, "normalizer_processor"), _pipeline(folder, AFTER, "unnormalizer_processor"))
+
+
+def _pipeline(folder: Path, name: str, scaling: str) -> Pipeline | None:
+    if not (folder / f"{name}.json").exists():
+        return None
+    steps = _read_steps(folder, name)
+    scale = steps.get(scaling, {})
+    config = scale.get("config", {})
+    return Pipeline(frozenset(steps), _read_statistics(folder, scale), config.get("norm_map", {}),
+                    config.get("eps", EPS))
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, where that stays in the folder: a downloaded file does not choose what is opened here.
+
+    Compared as written, without following links: the Hub's own cache is made of links that lead out. Errors: SK509.
+    """
+    path, home = (Path(os.path.abspath(place)) for place in (folder / name, folder))
+    if "\0" in name or not path.is_relative_to(home):
+        raise SmolkitError("SK509", "files inside the checkpoint's folder", repr(name),
+                           "the file was edited by hand, or means to read what is not its own",
+                           "do not use this checkpoint, or copy the file it needs into its folder")
+    return path
 
 
 def _after(folder: Path) -> dict[str, Any]:
@@ -118,7 +152,7 @@ def _read_steps(folder: Path, name: str) -> dict[str, dict[str, Any]]:
         listed = json.loads(path.read_text(encoding="utf-8"))["steps"]
         steps = {step["registry_name"]: step for step in listed}
         wrong = [flaw for step in listed for flaw in _flaws(step)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _no_pipeline(path, f"{type(error).__name__}: {error}") from error
     if wrong:
         raise _no_pipeline(path, "; ".join(wrong))
@@ -148,13 +182,14 @@ def _flaws(step: dict[str, Any]) -> list[str]:
     if flaws:
         return flaws
     return [f"{key} of {name} is {config[key]!r}" for key, kind in SETTINGS.items()
-            if key in config and (not fits(config[key], kind) or key == "max_length" and config[key] < 1)]
+            if key in config and not (fits(config[key], kind)
+                                      and (key != "max_length" or 1 <= config[key] <= LONGEST))]
 
 
 def _read_statistics(folder: Path, step: dict[str, Any], only: str | None = None) -> Stats:
     if "state_file" not in step:
         return {}
-    path = folder / step["state_file"]
+    path = inside(folder, step["state_file"])
     try:
         flat = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -171,8 +206,8 @@ def _read_statistics(folder: Path, step: dict[str, Any], only: str | None = None
 
 def _tokenizer_folder(folder: Path, step: dict[str, Any], fallback: Path) -> Path:
     """The tokenizer inside the checkpoint if it has one, else the backbone's."""
-    inside = folder / step.get("artifacts", {}).get("tokenizer_name", "tokenizer")
-    return inside if (inside / "tokenizer.json").exists() else fallback
+    own = inside(folder, step.get("artifacts", {}).get("tokenizer_name", "tokenizer"))
+    return own if (own / "tokenizer.json").exists() else fallback
 
 
 def _step(name: str, **config: Any) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def _dead(folder: Path) -> None:
                 torch.zeros_like(value) if name.endswith("mean") else value)
 
 
-def _lost(folder: Path) -> None:
-    for path in folder.glob("policy_*processor_step_*.safetensors"):
-        save_file({"nothing": torch.zeros(1)}, path)
+def _lost(where: str) -> Callable[[Path], None]:
+    return lambda folder: [save_file({"nothing": torch.zeros(1)}, path)
+                           for path in folder.glob(f"policy_{where}processor_step_*.safetensors")]
 
 
 def _another_robot(folder: Path) -> None:
@@ -174,8 +174,7 @@ def _json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def _short_sighted(folder: Path) -> None:
     """Five tokens of every instruction are read."""
     _json(folder / "config.json", lambda config: config.update(tokenizer_max_length=5))
-    _json(folder / "policy_preprocessor.json", lambda pipeline: [
-        step["config"].update(max_length=5) for step in pipeline["steps"] if "max_length" in step["config"]])
+    _steps(lambda step: step["config"].update(max_length=5), "pre", "tokenizer")(folder)
 
 
 def _exchanged(folder: Path) -> None:
@@ -188,10 +187,16 @@ def _exchanged(folder: Path) -> None:
     _json(folder / "config.json", exchange)
 
 
-def _identity(folder: Path) -> None:
-    for name in ("policy_preprocessor.json", "policy_postprocessor.json"):
-        _json(folder / name, lambda pipeline: [step["config"]["norm_map"].update(STATE="IDENTITY", ACTION="IDENTITY")
-                                               for step in pipeline["steps"] if "norm_map" in step["config"]])
+def _steps(change: Callable[[dict[str, Any]], Any], where: str = "*", what: str = "normalizer") -> Callable:
+    """Some steps of some pipelines are changed; change(step) -> True: the step is left out."""
+    def rewrite(content: dict[str, Any]) -> None:
+        content.update(steps=[step for step in content["steps"]
+                              if what not in step["registry_name"] or change(step) is not True])
+    return lambda folder: [_json(path, rewrite) for path in folder.glob(f"policy_{where}processor.json")]
+
+
+def _identity(step: dict[str, Any]) -> None:
+    step["config"]["norm_map"].update(STATE="IDENTITY", ACTION="IDENTITY")
 
 
 def _foreign_tokenizer(folder: Path) -> None:
@@ -211,11 +216,17 @@ def _other_words(folder: Path) -> None:
 
 FAULTS = {
     "dead normaliser": Fault("means 0 and spreads 1: states and actions pass as they are", "SK574", _dead),
-    "identity": Fault("the pipelines say IDENTITY for state and action", "SK574", _identity),
+    "identity": Fault("the pipelines say IDENTITY for state and action", "SK574", _steps(_identity)),
     "still joint": Fault("one joint's spread is 0", "SK574", _still_joint),
-    "lost statistics": Fault("the statistics files are empty", "SK508", _lost),
+    "lost statistics": Fault("the statistics files are empty", "SK508", _lost("*")),
     "another robot": Fault("the state's means are another robot's", "SK575", _another_robot),
     "another pipeline": Fault("the postprocessor is another checkpoint's", "SK575", _another_pipeline),
+    "identity after": Fault("the postprocessor says IDENTITY", "SK575", _steps(_identity, "post")),
+    "lost after": Fault("the postprocessor's statistics file is empty", "SK575", _lost("post")),
+    "unnamed after": Fault("no statistics named", "SK575", _steps(lambda step: step.pop("state_file"), "post")),
+    "no way back": Fault("the postprocessor has no unnormalizer", "SK575", _steps(lambda step: True, "post")),
+    "huge eps": Fault("all states become 0", "SK575", _steps(lambda step: step["config"].update(eps=1e6), "pre")),
+    "no newline": Fault("no newline ends an instruction", "SK575", _steps(lambda step: True, "pre", "new_line")),
     "radians": Fault("statistics in radians", "SK703", _radians),
     "percent": Fault("statistics in percent of the joints' ranges", "SK703", _percent),
     "random backbone": Fault("eyes and language model as PyTorch draws them", "SK572", _drawn(VLM)),

@@ -17,7 +17,7 @@ whether an SO-101 could have made them. Two consistent tables of another SO-101 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -26,10 +26,14 @@ from torch import Tensor
 from smolkit.arm.joints import JOINT_NAMES, LOWER_DEG, UPPER_DEG
 from smolkit.arm.units import spoken
 from smolkit.report import Check
+from smolkit.smolvla.processor_files import Pipeline
 from smolkit.smolvla.processors import NEEDED, Stats
 
 FEATURES = {"observation.state": "STATE", "action": "ACTION"}
 MODES = {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
+STEPS_BEFORE = ("smolvla_new_line_processor", "tokenizer_processor", "normalizer_processor")     # without which
+STEPS_AFTER = ("unnormalizer_processor",)               # LeRobot does something else, or nothing
+MOST_EPS = 1e-4                    # of the joints' median spread: more bends what goes in
 LEAST_STD = 2.5e-3                 # of the joints' median, 0.05 deg of 20: a joint that never moved
 APART, TIMES = 1.0, 2.5            # state against action: shift in spreads, ratio of spreads
 MARGIN = 0.25                      # of a joint's range: calibrations differ by so much, at most
@@ -92,15 +96,53 @@ def check_dataset(stats: Stats, dataset: Mapping[str, Mapping[str, np.ndarray]])
                  "the policy was trained on another robot, in other units or with another calibration", RETRAIN)
 
 
-def check_files(before: Stats, after: Stats) -> Check:
-    """Do both pipelines of a checkpoint hold the same statistics of the actions?"""
-    ours, theirs = before.get("action", {}), after.get("action", {})
+def check_files(before: Pipeline | None, after: Pipeline | None) -> Check:
+    """Do both pipelines of a checkpoint do the same to actions, with the steps that SmolVLA needs?
+
+    Old checkpoints have neither file, which is fine.
+    """
+    wanted = [("preprocessor", before, STEPS_BEFORE, FEATURES), ("postprocessor", after, STEPS_AFTER, ("action",))]
+    flaws = [f"the {name} {flaw}" for name, pipeline, steps, features in wanted
+             for flaw in _lacking(pipeline, steps, features)] if before or after else []
+    if before and after and not flaws:
+        flaws = _different(before, after)
+    return Check("SK575", "statistics agree before and after", not flaws,
+                 "all steps, and the same action statistics, mode and eps, in the pre- and the postprocessor",
+                 "; ".join(flaws[:3]) if flaws else "the same" if before else "none: the weights' own are used",
+                 "one of the two files was copied from another checkpoint, or edited: LeRobot then passes states, "
+                 "actions or words on as they are, in silence", "copy the whole checkpoint folder again")
+
+
+def _lacking(pipeline: Pipeline | None, steps: Iterable[str], features: Iterable[str]) -> list[str]:
+    """What one pipeline lacks: steps, modes, statistics, or an eps far below the spreads."""
+    if pipeline is None:
+        return ["has no file"]
+    flaws = [f"has no {step}" for step in steps if step not in pipeline.steps]
+    for name in features if not flaws else ():
+        mode, stats = pipeline.modes.get(FEATURES[name], ""), pipeline.stats.get(name, {})
+        missing = [key for key in NEEDED.get(mode, ()) if key not in stats]
+        if mode not in NEEDED or missing:
+            flaws.append(f"has no {', '.join(missing) or 'mode'} for {name}")
+        elif mode != "IDENTITY" and not 0 <= pipeline.eps <= MOST_EPS * float(_width(stats, mode).abs().median()):
+            flaws.append(f"has an eps of {pipeline.eps:g}, beside which the spreads of {name} vanish")
+    return flaws
+
+
+def _different(before: Pipeline, after: Pipeline) -> list[str]:
+    """Where two pipelines that are whole treat actions differently."""
+    flaws = [f"{what}: {ours} before, {theirs} after" for what, ours, theirs in (
+        ("mode of action", before.modes["ACTION"], after.modes["ACTION"]), ("eps", before.eps, after.eps))
+        if ours != theirs]
+    ours, theirs = before.stats.get("action", {}), after.stats.get("action", {})
     differ = [key for key in ours.keys() & theirs.keys() if ours[key].shape != theirs[key].shape
               or not torch.allclose(ours[key].float(), theirs[key].float(), rtol=1e-3, atol=1e-3)]
-    return Check("SK575", "statistics agree before and after", not differ,
-                 "the same action statistics in the pre- and the postprocessor",
-                 f"different {', '.join(sorted(differ))}" if differ else "the same",
-                 "one of the two files was copied from another checkpoint", "copy the whole checkpoint folder again")
+    return [*flaws, *(f"different {key}" for key in sorted(differ))]
+
+
+def _width(stats: Mapping[str, Tensor], mode: str) -> Tensor:
+    """(n,) each joint's spread, or half of its range, as the mode has it."""
+    first, last = (stats[key].double().flatten() for key in NEEDED[mode])
+    return last if mode == "MEAN_STD" else (last - first) / 2
 
 
 def _dead(name: str, stats: Mapping[str, Tensor], mode: str) -> list[str]:
@@ -110,10 +152,10 @@ def _dead(name: str, stats: Mapping[str, Tensor], mode: str) -> list[str]:
     missing = [key for key in NEEDED[mode] if key not in stats]
     if missing:
         return [f"{name} has no {', '.join(missing)}"]
-    values = [stats[key].double().flatten() for key in NEEDED[mode]]
+    values, width = [stats[key].double().flatten() for key in NEEDED[mode]], _width(stats, mode)
     if not all(torch.isfinite(value).all() for value in values):
         return [f"{name} has statistics that are no numbers"]
-    centre, width = values if mode == "MEAN_STD" else ((values[0] + values[1]) / 2, (values[1] - values[0]) / 2)
+    centre = values[0] if mode == "MEAN_STD" else (values[0] + values[1]) / 2
     if bool((centre == 0).all() and (width == 1).all()):
         return [f"{name} has mean 0 and std 1: it changes nothing"]
     still = (width <= LEAST_STD * width.median()) | (width <= 0)
