@@ -121,6 +121,10 @@ def _as_identity(velocity: Velocity, rtc: RealTimeChunking, x: Tensor, t: float)
 
 def _through_network(velocity: Velocity, rtc: RealTimeChunking, x: Tensor, t: float) -> tuple[Tensor, Tensor]:
     """The velocity, and the guess's error carried back to x: J^T error, with J = d guess / d x."""
+    if torch.is_inference_mode_enabled():              # what is computed there can never be part of a backward pass
+        raise _refused("a place where gradients can be computed, for jacobian 'network'", "torch.inference_mode()",
+                       "use torch.no_grad() instead, or jacobian 'identity'",
+                       "the chunk was asked for inside torch.inference_mode()")
     with torch.enable_grad():                          # sampling runs without; weights get no gradient here either
         x = x.detach().requires_grad_()
         straight = velocity(x, t)
@@ -161,6 +165,6 @@ def _is_amount(value: Any, whole: bool) -> bool:
     return isinstance(value, wanted) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def _refused(expected: str, found: str, next_step: str) -> SmolkitError:
-    return SmolkitError("SK506", expected, found, "rtc_config was edited by hand, or real-time chunking was given "
-                                                  "another robot's chunk", next_step)
+def _refused(expected: str, found: str, next_step: str, likely_cause: str = "rtc_config was edited by hand, or "
+             "real-time chunking was given another robot's chunk") -> SmolkitError:
+    return SmolkitError("SK506", expected, found, likely_cause, next_step)

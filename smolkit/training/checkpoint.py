@@ -118,19 +118,24 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: 
     _check_same_model(folder, shapes_of(model.state_dict()), shapes_of(weights))
     if state.fingerprint != fingerprint:
         raise SmolkitError("SK606", f"the dataset and the model of this run ({folder.parent.parent})",
-                           "another dataset, other statistics or another preset",
-                           "episodes were added since, or the folder holds a run on other data",
-                           "choose another output folder, or train on the dataset of this one")
+                           "another dataset, other statistics, another preset, other frozen weights or another "
+                           "precision",
+                           "episodes were added since, the run began on another base or in another precision, or the "
+                           "folder holds a run on other data",
+                           "choose another output folder, or train on the dataset and from the base of this one")
     try:
         restored = {name: average[name] for name in ema.weights} if ema else {}
+        _check_same_model(folder, shapes_of(ema.weights if ema else {}), shapes_of(restored))
         random_state = moments.pop(RANDOM)
-        optimizer.restore(moments)
-        torch.set_rng_state(random_state)
-    except (KeyError, RuntimeError) as error:
+        torch.Generator().set_state(random_state)
+        optimizer.check(moments)
+    except (KeyError, RuntimeError, TypeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     model.load_state_dict(weights)
     for name, weight in restored.items():
         ema.weights[name].copy_(weight)
+    optimizer.restore(moments)         # after the weights, which masters that were not kept are taken from
+    torch.set_rng_state(random_state)
     return state
 
 

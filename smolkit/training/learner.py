@@ -33,7 +33,7 @@ from smolkit.smolvla.processors import make_processors
 from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
-from smolkit.training.feature_cache import FeatureCache
+from smolkit.training.feature_cache import FeatureCache, bit_sum
 from smolkit.training.recompute import recompute
 from smolkit.training.samples import Samples
 from smolkit.training.shelf import Shelf
@@ -96,6 +96,14 @@ def make_cache(model: SmolVLA, config: TrainConfig, folder: Path | None = None) 
     return FeatureCache(model, Shelf(1e9 * config.cache_gb, folder), getattr(torch, config.cache_dtype), kind)
 
 
+def _require_base(policy: SmolVLAPolicy, config: TrainConfig) -> None:
+    """Adapters alone are saved, so what they stand on must lie in a file: told now, not at the first save."""
+    if (config.lora_rank or adapters(policy.model)) and not policy.weights.base:
+        raise SmolkitError("SK518", "a policy that was loaded, for adapters to stand on",
+                           "one whose own weights are in no file", "lora_rank > 0 with a new policy",
+                           "set lora_rank to 0, or save_checkpoint(FOLDER, policy) and load_checkpoint(FOLDER) first")
+
+
 class SmolVLALearner:
     """A policy and the samples it learns from, as `smolkit.training.loop.Learner`.
 
@@ -103,6 +111,7 @@ class SmolVLALearner:
     """
 
     def __init__(self, policy: SmolVLAPolicy, samples: Samples, config: TrainConfig, cache_dir: Path | None = None):
+        _require_base(policy, config)
         prepare(policy.model, config)
         self.cache = make_cache(policy.model, config, cache_dir)
         self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
@@ -129,7 +138,7 @@ class SmolVLALearner:
 
     @property
     def fingerprint(self) -> str:
-        """What a run must keep to be resumed: all poses and tasks, the cameras, the preset and its shapes.
+        """What a run must keep to be resumed: all poses and tasks, the cameras, the preset, and what is frozen.
 
         Pictures count by their shapes alone: another version of the video decoder must not end a run.
         """
@@ -138,7 +147,8 @@ class SmolVLALearner:
                  "cameras": {role: frames.shape for role, frames in samples.images.items()},
                  "statistics": {name: (s.mean.tolist(), s.std.tolist())
                                 for name, s in feature_statistics(samples).items()},
-                 "parameters": {name: tuple(p.shape) for name, p in self.module.named_parameters()}}
+                 "parameters": {name: (str(p.dtype), tuple(p.shape)) for name, p in self.module.named_parameters()},
+                 "frozen": {name: bit_sum(p) for name, p in self.module.named_parameters() if not p.requires_grad}}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for column in (samples.state_deg, samples.action_deg, samples.episode, samples.task):
             digest.update(np.ascontiguousarray(column).tobytes())

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from smolkit.training.config import TrainConfig
 
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}        # AdamW's memory of a weight: all of them or, before step 1, none
+
 
 class Optimizer:
     """What learns in a model, by name, and AdamW's memory of it."""
@@ -68,9 +70,28 @@ class Optimizer:
                   if master is not self.weights[name]}
         return {**moments, **copies}
 
+    def check(self, tensors: dict[str, Tensor]) -> None:
+        """KeyError or RuntimeError where `restore` could not: of another model, or not all there."""
+        slots: dict[str, set[str]] = {}
+        for key, value in tensors.items():
+            name, _, slot = key.rpartition("/")
+            shape = () if slot == "step" else self.masters[name].shape
+            if tuple(value.shape) != tuple(shape):
+                raise RuntimeError(f"{key} has the shape {tuple(value.shape)} instead of {tuple(shape)}")
+            slots.setdefault(name, set()).add(slot)
+        for name, found in slots.items():
+            if name not in self.masters or found - {"master"} not in (set(), MOMENTS):
+                raise KeyError(f"{name}/{', '.join(sorted(found))}")
+
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `tensors`. Errors: KeyError or RuntimeError where they belong to another model."""
+        """The inverse of `tensors`, once the weights are loaded: a master that was not kept is taken from its weight.
+
+        Errors: those of `check`; then nothing is touched.
+        """
+        self.check(tensors)
+        for master, weight in self._halves():
+            master.copy_(weight)
         for key, value in tensors.items():
             name, _, slot = key.rpartition("/")
             master = self.masters[name]

@@ -65,12 +65,14 @@ class Shelf:
         return True
 
     def _make_room(self, size: int) -> bool:
-        """Deletes entries that this run never asked for, as long as `size` bytes do not fit."""
-        while self._others and self.bytes + size > self.limit_bytes:
+        """Deletes entries that this run never asked for, as long as `size` bytes do not fit; none if it is no use."""
+        if sum(self._sizes.values()) + size > self.limit_bytes:
+            return False
+        while self.bytes + size > self.limit_bytes:
             oldest = next(iter(self._others))
             self._path(oldest).unlink(missing_ok=True)
             self._forget(oldest)
-        return self.bytes + size <= self.limit_bytes
+        return True
 
     def _forget(self, key: str) -> None:
         """Its bytes no longer count."""

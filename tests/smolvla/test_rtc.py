@@ -165,6 +165,13 @@ def test_a_policy_carries_its_own_chunk_on(jacobian):
     assert np.abs(bound).mean() < 0.6 * np.abs(free).mean()
 
 
+def test_inference_mode_allows_no_gradient_and_says_so():
+    with torch.inference_mode():
+        assert sample("identity", torch.zeros(5, 6)).isfinite().all()
+        with pytest.raises(SmolkitError, match=r"SK506(.|\n)*no_grad"):
+            sample("network", torch.zeros(5, 6))
+
+
 def test_a_network_without_a_gradient_is_not_asked_for_one():
     policy, rtc = quantise(tiny_policy()), RealTimeChunking(torch.zeros(6, 6), inference_delay=3)
     assert np.isfinite(policy.predict(fake_observation(), rtc).actions_deg).all()

@@ -76,6 +76,19 @@ def test_a_run_does_not_go_on_with_other_demonstrations(tmp_path):
     assert make(spots(), steps=1, auxiliary_weight=0.5).fingerprint != learner.fingerprint
 
 
+@pytest.mark.parametrize("change", ["precision", "flip", "negate"])
+def test_a_run_does_not_go_on_from_another_base_or_in_another_precision(change):
+    learner, other = make(spots()), make(spots())
+    frozen = next(p for p in other.module.parameters() if p.ndim > 1)
+    learner.module.requires_grad_(False), other.module.requires_grad_(False)
+    assert other.fingerprint == learner.fingerprint
+    if change == "precision":
+        other.module.bfloat16()
+    else:
+        frozen.data = frozen.data.flip(0) if change == "flip" else -frozen.data
+    assert other.fingerprint != learner.fingerprint
+
+
 def test_the_same_step_draws_the_same_augmentation():
     learner = make(spots(), image_shift_px=3)
     one, again, other = (learner.batch(torch.arange(4), generator(0, step)) for step in (1, 1, 2))

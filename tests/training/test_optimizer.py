@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from smolkit.report import SmolkitError
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.fake import tiny_batch, tiny_model, tiny_policy
-from smolkit.training.checkpoint import TrainState
+from smolkit.smolvla.lora import adapters, add_lora
+from smolkit.training.checkpoint import RANDOM, TrainState
 from smolkit.training.checkpoint import load_checkpoint as resume
 from smolkit.training.checkpoint import save_checkpoint as keep
 from smolkit.training.config import TrainConfig
@@ -91,6 +95,49 @@ def test_masters_resume_to_the_last_bit(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
+def test_a_run_in_float32_goes_on_in_bfloat16_from_what_it_learned(tmp_path):
+    whole, half = small(), small(torch.bfloat16)
+    first, second = Optimizer(whole, CONFIG), Optimizer(half, CONFIG)
+    descend(whole, first, steps=20)
+    resume(keep(tmp_path, TrainState(20, 40, 0.0, 1), whole, None, first, keep=1), half, None, second)
+    learned = {name: p.detach().bfloat16() for name, p in whole.named_parameters()}
+    assert all(torch.equal(second.masters[name], value.float()) for name, value in learned.items())
+    descend(half, second, steps=1, rate=0.0)                       # a step of no length moves nothing
+    assert all(torch.equal(p, learned[name]) for name, p in half.named_parameters())
+
+
+@pytest.mark.parametrize("damage", ["2.bias/exp_avg", "0.weight/step", "shape", "foreign", "random", "average"])
+def test_a_checkpoint_that_does_not_fit_touches_nothing(tmp_path, damage):
+    model, other = small(seed=0), small(seed=1)
+    optimizer, ema = Optimizer(model, CONFIG), Ema(model, decay=0.9)
+    descend(model, optimizer, steps=2)
+    folder = keep(tmp_path, TrainState(2, 4, 0.0, 1), model, ema, optimizer, keep=1)
+    hurt(folder, damage)
+    fresh, average = Optimizer(other, CONFIG), Ema(other, decay=0.9)
+    before = {name: p.detach().clone() for name, p in other.named_parameters()}
+    chance = torch.get_rng_state()
+    with pytest.raises(SmolkitError, match="SK60[23]"):
+        resume(folder, other, average, fresh)
+    assert not fresh.tensors() and torch.equal(torch.get_rng_state(), chance)
+    assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in average.weights.items())
+
+
+def hurt(folder: Path, damage: str) -> None:
+    """Spoils one thing in a checkpoint, and notes the new sizes as if it were whole."""
+    path = folder / ("ema.safetensors" if damage == "average" else "optimizer.safetensors")
+    tensors = load_file(path)
+    if damage in tensors:
+        del tensors[damage]
+    else:
+        name = {"shape": "2.bias/exp_avg", "foreign": "9.weight/step", "random": RANDOM, "average": "2.bias"}[damage]
+        tensors[name] = torch.zeros(1)
+    save_file(tensors, path)
+    state = json.loads((folder / "state.json").read_text())
+    state["bytes"][path.name] = path.stat().st_size
+    (folder / "state.json").write_text(json.dumps(state))
+
+
 def test_the_average_of_half_precision_weights_moves_too():
     model = nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
     nn.init.ones_(model.weight)
@@ -136,6 +183,16 @@ def test_with_lora_only_adapters_learn_and_only_they_are_saved(tmp_path):
     noise = torch.zeros(2, 10, 32)
     torch.testing.assert_close(again.model.sample_actions(tiny_batch(), noise=noise),
                                policy.model.sample_actions(tiny_batch(), noise=noise))
+
+
+def test_adapters_on_weights_that_are_in_no_file_are_refused_before_the_first_step():
+    policy = tiny_policy()
+    with pytest.raises(SmolkitError, match="SK518"):
+        SmolVLALearner(policy, demonstrations(), finetune_recipe(threads=1, lora_rank=4))
+    assert not adapters(policy.model)                              # nothing was touched
+    add_lora(policy.model, 4)                                      # by hand it is no better
+    with pytest.raises(SmolkitError, match="SK518"):
+        SmolVLALearner(policy, demonstrations(), finetune_recipe(threads=1))
 
 
 def size_of(folder: Path, name: str) -> int:
