@@ -1,4 +1,4 @@
-"""The checks from a terminal: `smolkit check policy FOLDER`. Exit codes: 0 green, 1 red, 2 unreadable.
+"""The checks from a terminal: `smolkit check policy FOLDER`. Exit codes: 0 green, 1 red, 2 no answer.
 
     smolkit check policy outputs/tour/policy
     smolkit check policy lerobot/smolvla_base --json report.json     # by its name on the Hub, once it is in the cache
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from smolkit.report import Report
+from smolkit.report import Report, SmolkitError
 
 app = typer.Typer(help="Is it healthy? Checks with a number, a likely cause and the next command each.",
                   no_args_is_help=True)
@@ -33,14 +33,39 @@ def policy(path: Annotated[str, typer.Argument(help="a checkpoint's folder, or i
            ) -> None:
     """Asks a policy everything that crashes nothing and costs a day: moves no arm, takes up to a minute."""
     from smolkit.smolvla.checks import check_policy
-    finish(check_policy(path, dataset), json_file)
+    try:
+        report = check_policy(path, dataset)
+    except Exception as error:                      # 1 says red: whatever went wrong in asking must not end with it
+        told = error if isinstance(error, SmolkitError) else _unforeseen(error)
+        about = {"code": told.code, "expected": told.expected, "found": told.found, "cause": told.cause,
+                 "next_step": told.next_step}
+        write(json_file, {"title": f"policy {path}", "ok": False, "error": about, "checks": []})
+        raise told from error
+    finish(report, json_file)
+
+
+def _unforeseen(error: Exception) -> SmolkitError:
+    return SmolkitError("SK588", "a policy that can be asked", f"{type(error).__name__}: {error}",
+                        "something that no check knows yet: files that contradict each other, too little memory",
+                        "compare config.json and the processors' files with those of a policy that works")
+
+
+def write(json_file: Path | None, content: dict) -> None:
+    """Writes a report for programs, if one was asked for; an older one never outlives a new answer."""
+    if json_file is None:
+        return
+    try:
+        json_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    except OSError as error:
+        raise SmolkitError("SK589", "a report that can be written", f"{json_file}: {error.strerror}",
+                           "the folder does not exist, is not yours, or its disk is full",
+                           "give --json a file in a folder of your own") from error
 
 
 def finish(report: Report, json_file: Path | None = None) -> None:
     """Prints a report, writes it for programs if asked, and ends with its exit code."""
     show(report)
-    if json_file is not None:
-        json_file.write_text(json.dumps(report.as_dict(), indent=2), encoding="utf-8")
+    write(json_file, report.as_dict())
     raise typer.Exit(0 if report.ok else 1)
 
 

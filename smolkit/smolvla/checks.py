@@ -18,6 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,8 +33,9 @@ from smolkit.smolvla.probes import HORIZON, real_cameras
 from smolkit.smolvla.recognise import recognise_tokenizer
 from smolkit.smolvla.statistics_checks import check_alive, check_dataset, check_files, check_one_robot, check_units
 from smolkit.smolvla.weight_checks import check_dtypes, check_learned
+from smolkit.smolvla.weights import finite
 
-UNHEALTHY = ("SK503", "SK507", "SK508", "SK511")       # refused while loading, though the files are whole: red
+UNHEALTHY = ("SK503", "SK507", "SK508", "SK511")       # refused, though the files are whole: red
 LARGEST_PX = 128                   # of a rendered picture that is resized anyway: more shows no more, and takes longer
 Data = str | Path | None
 
@@ -43,17 +45,20 @@ def check_policy(source: str | Path | SmolVLAPolicy, dataset: Data = None) -> Re
 
     Errors: SK501, SK502, SK509, SK510, SK516 to SK518 where the files cannot be read, SK4xx for the dataset's.
     """
-    if isinstance(source, SmolVLAPolicy):
-        return Report("policy", tuple(_checks(source, dataset)))
-    title = "policy " + "/".join(Path(source).parts[-2:])
+    in_memory = isinstance(source, SmolVLAPolicy)
+    title = "policy" if in_memory else "policy " + "/".join(Path(source).parts[-2:])
+    done: list[Check] = []
     try:
-        policy, loading = _loaded(_folder(source))
+        policy, loading = (source, ()) if in_memory else _loaded(_folder(source))
+        done.extend(loading)
+        for check in _checks(policy, dataset):
+            done.append(check)                         # one by one: what was found before an error stays
     except SmolkitError as error:
         if error.code not in UNHEALTHY:
             raise
-        return Report(title, (Check(error.code, "loads", False, error.expected, error.found, error.cause,
-                                    error.next_step),))
-    return Report(title, (*loading, *_checks(policy, dataset)))
+        done.append(Check(error.code, "answers" if done else "loads", False, error.expected, error.found, error.cause,
+                          error.next_step))
+    return Report(title, tuple(done))
 
 
 def _folder(source: str | Path) -> Path:
@@ -70,12 +75,15 @@ def _loaded(folder: Path) -> tuple[SmolVLAPolicy, tuple[Check, ...]]:
     count = sum(weight.numel() for weight in policy.model.parameters())
     readable = Check("SK510", "readable", True, "a SmolVLA policy", "; ".join([f"{count:,} weights", *remarks]))
     same = check_files(*processor_files.pipelines(folder))
-    return policy, (readable, *policy.weights.report().checks, same)
+    return policy, (readable, *policy.weights.report().checks[:2], same)
 
 
 def _checks(policy: SmolVLAPolicy, dataset: Data) -> Iterator[Check]:
     """From what is cheap to what is dear; what an earlier red one makes meaningless is left out."""
     model, normalizer = policy.model, policy.processors.normalizer
+    yield (numbers := check_numbers(policy))
+    if not numbers.ok:
+        return
     alive = check_alive(normalizer.stats, normalizer.modes)
     yield from (check_dtypes(model), check_learned(model), check_gpu(policy), alive)
     if alive.ok:
@@ -88,7 +96,7 @@ def _checks(policy: SmolVLAPolicy, dataset: Data) -> Iterator[Check]:
     if fits.ok:
         yield recognise_tokenizer(policy.processors.tokenizer.folder, policy.model.backbone.text.vocabulary)
     yield check_instructions(policy, moments)
-    if not policy.weights.not_finite and fits.ok:
+    if fits.ok:
         yield from check_behaviour(policy, moments, source)
 
 
@@ -131,6 +139,12 @@ def _renamed(policy: SmolVLAPolicy, dataset: str | Path) -> dict[str, str]:
 
 
 # --- without asking the policy --------------------------------------------------------------------------------
+
+
+def check_numbers(policy: SmolVLAPolicy) -> Check:
+    """Is every weight a number, now, whatever its file held?"""
+    not_finite = tuple(name for name, weight in policy.model.named_parameters() if not finite(weight.detach()))
+    return replace(policy.weights, not_finite=not_finite).report().checks[2]
 
 
 def check_device(dtypes: set[torch.dtype], capability: tuple[int, int] | None, name: str = "") -> Check:

@@ -46,7 +46,7 @@ class Moment:
 
 @cache
 def simulated(cameras: tuple[str, ...], height_px: int, width_px: int) -> tuple[Moment, ...]:
-    """The simulated bench in the middle of two demonstrations; seeded, the same each time."""
+    """The simulated bench in the middle of two demonstrations; seeded, the same each time. Pictures are read-only."""
     from smolkit.sim.render import SoftwareRenderer
     from smolkit.sim.world import World
     world = World(renderer=SoftwareRenderer())             # the same pictures on every computer
@@ -63,6 +63,8 @@ def _simulated(world: World, cameras: Sequence[str], size_px: tuple[int, int], s
         continue
     views = {view: world.render(view, *size_px) for view in ("front", "wrist")}
     pictures = {name: _picture(views, view) for name, view in zip(cameras, _views(cameras), strict=True)}
+    for picture in pictures.values():
+        picture.setflags(write=False)                      # the cache hands the same ones to everybody
     state_deg = from_radians(world.state().angle_rad)
     put = tuple(f"put the {cube.color} cube in the {box.color} box" for cube, box in product(scene.cubes, scene.boxes))
     pick = tuple(f"pick up the {cube.color} cube" for cube in scene.cubes)

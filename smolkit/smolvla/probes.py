@@ -51,9 +51,14 @@ class Probe:
         self._looked: dict[tuple[int, bytes], Tensor] = {}
 
     @torch.no_grad()
-    def plans(self, observation: Observation) -> Tensor:
-        """(draws, steps, action_dim) normalised: what the policy would do, once for each draw of noise."""
+    def plans(self, observation: Observation, shift: float = 0.0) -> Tensor:
+        """(draws, steps, action_dim) normalised: what the policy would do, once for each draw of noise.
+
+        `shift` moves each joint's state that many spreads of the statistics, towards the middle.
+        """
         batch = self._batch(observation)
+        state = batch["observation.state"]
+        batch["observation.state"] = torch.where(state > 0, state - shift, state + shift)
         seen = [Seen(self._look(picture), picture.mask) for picture in self.model.pictures(batch)]
         scene = self.model.scene(batch, seen).trimmed()
         memory = self.model.remember(joined([scene, self.model.state(batch)])).repeat(DRAWS)

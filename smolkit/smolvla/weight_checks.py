@@ -2,7 +2,7 @@
 
     >>> from smolkit.smolvla.fake import tiny_model
     >>> print(check_learned(tiny_model()).found)
-    untouched: eyes (15 of 15), words, language model (15 of 15), expert (16 of 16)
+    untouched: eyes (15 of 15), words, language model (15 of 15), expert (12 of 12), state and actions
 
 A fresh network is drawn from a handful of distributions: evenly up to a sharp end (PyTorch, Xavier), or a bell
 curve (transformers: 0.02 wide), whole or cut off. A matrix counts as *untouched* when its numbers still follow
@@ -10,13 +10,15 @@ one of these and their order means nothing: rows and columns are as large as cha
 are shuffled, the largest singular value stays what it was.
 
 - What it finds: a backbone that was never loaded (LeRobot's `load_vlm_weights: false`, then frozen), an expert
-  that was never trained. Told for each part, where more than half of its matrices are untouched.
+  that was never trained, half an expert that got lost. Told for each part, where more of its matrices look untouched
+  than do in policies that are well; `PARTS` has the limits.
 - What it cannot find: how well something learned. Some dozen steps of training leave the sharp end, so a policy
   that was stopped at once passes here; `smolkit.smolvla.checks` then asks whether noise becomes motion. Nor does
   it see *which* pretrained weights these are.
 - What it leaves out: weights that nothing reads (the last language layer keeps only its keys and values, the
   lm_head, the language model's last norm), and the words of a model that learned from scratch: most words never
-  occurred. Norms and biases do not count: in bfloat16 a 1 stays a 1 for all of a fine-tuning.
+  occurred. Norms and biases do not count: in bfloat16 a 1 stays a 1 for all of a fine-tuning. Small matrices say
+  too little, and int8 has other numbers; a part without any to look at is named as not judged.
 
 The largest singular value of a matrix of independent numbers lies where it must (Marchenko and Pastur, 1967);
 training adds directions that stand out from it (Martin and Mahoney, arXiv 1810.01075).
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,13 +37,25 @@ from smolkit.report import Check
 from smolkit.smolvla.model import SmolVLA
 
 LARGEST = 1024                     # rows and columns that are looked at, evenly picked
-LEAST = 1000                       # numbers in a matrix: fewer say too little
 A_PART = 16                        # matrices that are looked at, evenly picked, of each part
-SHARE = 0.5                        # of a part's matrices may look untouched: a good policy's convolutions had 4 of 12
 STANDS_OUT = 1.15                  # times the shuffled matrix: untouched ones stay below
 DRAWN = {"even": (1.80, 3 ** 0.5), "cut bell": (2.37, 2.273), "bell": (3.0, None)}   # kurtosis, most / rms
-PARTS = {"eyes": r"vision\.", "words": r"language\.embed\.", "language model": r"language\.layers\.(?!.*lora_)",
-         "expert": r"expert\.layers\.(?!.*lora_)", "adapters": r".*lora_B"}      # an adapter's B begins at zero
+
+
+@dataclass(frozen=True)
+class Part:
+    """Matrices that are judged together."""
+
+    names: str                     # a pattern
+    share: float = 0.2             # of them may look untouched: 150 steps of training left 1 of 9 as they were
+    least: int = 2000              # numbers in a matrix: fewer say too little
+
+
+PARTS = {"adapters": Part(r".*lora_B", 0.5, 0),                              # an adapter's B begins at zero
+         "eyes": Part(r"vision\.", 0.5, 1000),             # small convolutions: a good policy's had 4 of 12
+         "words": Part(r"language\.embed\."), "language model": Part(r"language\.layers\."),
+         "expert": Part(r"expert\.layers\."),
+         "state and actions": Part(r"state_proj\.|expert\.action_", 0.0)}     # five, and each is needed
 READ_OF_THE_LAST = ("input_layernorm", "k_proj", "v_proj")
 
 
@@ -60,11 +75,13 @@ def check_learned(model: SmolVLA) -> Check:
     """Is any part still as it was drawn?"""
     counts = {part: (sum(map(_empty if part == "adapters" else untouched, matrices)), len(matrices))
               for part, matrices in parts(model).items()}
-    fresh = {part: pair for part, pair in counts.items() if pair[0] > SHARE * pair[1]}
+    fresh = {part: pair for part, pair in counts.items() if pair[0] > PARTS[part].share * pair[1]}
     found = ", ".join(part if of == 1 else f"{part} ({bad} of {of})" for part, (bad, of) in fresh.items())
     total = sum(of for _, of in counts.values())
+    unknown = [part for part in PARTS if part not in counts and part != "adapters"]
+    rest = f"; not judged: {', '.join(unknown)}" if unknown else ""
     return Check("SK572", "weights not random", not fresh, "matrices that training has shaped, in every part",
-                 f"untouched: {found}" if fresh else f"{total} matrices looked at, in {', '.join(counts)}",
+                 (f"untouched: {found}" if fresh else f"{total} matrices looked at, in {', '.join(counts)}") + rest,
                  "the backbone was built without its weights (load_vlm_weights: false) and then frozen, or the "
                  "checkpoint was saved before training",
                  "train from lerobot/smolvla_base (--policy.path, not --policy.type), or set load_vlm_weights to true")
@@ -74,8 +91,9 @@ def parts(model: SmolVLA) -> dict[str, list[Tensor]]:
     """The matrices that are read, by part; of a long part some, evenly picked."""
     found: dict[str, list[Tensor]] = {part: [] for part in PARTS}
     for name, weight in _read(model):
-        part = next((part for part, names in PARTS.items() if re.match(names, name)), None)
-        if part and not (model.backbone.from_scratch and re.search(r"embed\.|position_embedding", name)):
+        part = next((part for part, about in PARTS.items() if re.match(about.names, name)), None)
+        known = model.backbone.from_scratch and re.search(r"embed\.|position_embedding", name)
+        if part and not known and weight.numel() >= PARTS[part].least:
             found[part].append(weight)
     return {part: _some(matrices) for part, matrices in found.items() if matrices}
 
@@ -144,8 +162,7 @@ def _read(model: SmolVLA) -> Iterator[tuple[str, Tensor]]:
     last = f"language.layers.{len(model.language.layers) - 1}."
     for name, weight in model.named_parameters():
         unread = name.startswith(last) and not any(part in name for part in READ_OF_THE_LAST)
-        tells = weight.ndim >= 2 and weight.numel() >= LEAST or "lora_B" in name
-        if tells and not unread and not name.startswith("language.head"):
+        if weight.ndim >= 2 and "lora_A" not in name and not unread and not name.startswith("language.head"):
             yield name, weight
 
 
