@@ -22,6 +22,7 @@ import json
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from os.path import abspath
 from pathlib import Path
 
 import torch
@@ -187,12 +188,15 @@ def _no_base(expected: str, found: str, likely_cause: str, way_out: str) -> Smol
 
 def _backbone_folder(folders: tuple[Path, Path], config: SmolVLAConfig, given: Path | Backbone | None,
                      tokenizer: Path | None) -> Path:
-    """Where the backbone's config and tokenizer are: as told, in the checkpoint, beside it, or on the Hub."""
+    """Where the backbone's config and tokenizer are: as told, in the checkpoint, beside it, or on the Hub.
+
+    A downloaded config names no folder elsewhere on this computer.
+    """
     if given is not None and not isinstance(given, Backbone):
         return Path(given)
     name, folder = config.vlm_model_name, folders[0]
-    places = [place for one in folders for place in (one / "vlm", one / name, one.parent / name, one.parent / "vlm")]
-    found = [place for place in [*places, Path(name)] if (place / "config.json").exists()]
+    found = [place for one in folders for place in (one / "vlm", one / name, one.parent / name, one.parent / "vlm")
+             if Path(abspath(place)).is_relative_to(abspath(one.parent)) and (place / "config.json").exists()]
     if found:
         return found[0]
     sized = given is not None or name in BACKBONES

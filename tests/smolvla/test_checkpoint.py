@@ -278,3 +278,15 @@ def test_every_name_of_the_published_layout_has_one_of_ours():
     keys = [entry["key"] if isinstance(entry, dict) else entry for entry in names]
     assert len({ours(key) for key in keys}) == len(keys) == 500
     assert all(theirs(ours(key)) == key for key in keys)
+
+
+def test_a_config_names_no_backbone_elsewhere_on_this_computer(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    checkpoint = save_checkpoint(tmp_path / "here" / "policy", tiny_policy())
+    shutil.move(checkpoint / "vlm", elsewhere)
+    raw = json.loads((checkpoint / "config.json").read_text())
+    for name in (str(elsewhere), "../../elsewhere"):
+        (checkpoint / "config.json").write_text(json.dumps({**raw, "vlm_model_name": name}))
+        with pytest.raises(SmolkitError, match="SK50"):
+            load_checkpoint(checkpoint)
+    assert load_checkpoint(checkpoint, backbone=elsewhere)
