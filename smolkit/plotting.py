@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -88,6 +89,18 @@ def figure(width: float = 7.0, height: float = 3.0, rows: int = 1, columns: int 
         fig, axes = plt.subplots(rows, columns, figsize=(width, height), **subplots)
     plt.close(fig)
     return fig, axes
+
+
+def picture(ax: Axes, image: np.ndarray, title: str = "", **settings: Any) -> None:
+    """A camera's picture (H, W, 3) in these axes, which then have no ticks, grid or frame.
+
+    Further arguments go to `imshow`.
+    """
+    ax.imshow(image, **settings)
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.set_title(title, fontsize=9, fontweight="normal")
+    ax.spines[:].set_visible(False)
 
 
 def finding(fig: Figure, words: str) -> Figure:

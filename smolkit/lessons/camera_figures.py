@@ -18,11 +18,10 @@ import numpy as np
 from smolkit.cameras.camera import Frame
 from smolkit.cameras.passport import Passport
 from smolkit.lessons.camera_view import View, area_seen, graspable, wrist_view
-from smolkit.plotting import JOINT_COLORS, figure, finding
+from smolkit.plotting import JOINT_COLORS, figure, finding, picture
 from smolkit.report import Report
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RED, ORANGE, QUIET, INK = "#b42318", "#D55E00", "#94a3b8", "#1e293b"
@@ -39,7 +38,7 @@ def pictures(named: Mapping[str, np.ndarray], title: str = "", wrap: bool = Fals
     rows = -(-len(named) // columns)
     fig, axes = figure(7.0, 0.5 + rows * 7.0 / columns * 0.8, rows, columns, squeeze=False)
     for ax, (name, image) in zip(axes.flat, named.items(), strict=True):
-        _show(ax, image, name)
+        picture(ax, image, name)
     return finding(fig, fill(title, 85))
 
 
@@ -102,7 +101,7 @@ def view_map(view: View, image: np.ndarray | None = None) -> Figure:
     plan.set(xlim=(0.5, -0.5), ylim=(-0.22, 0.72), aspect="equal", xlabel="y, left of the arm (m)",
              ylabel="x, ahead of the arm (m)")
     empty = np.full((view.height_px, view.width_px, 3), 235, np.uint8)
-    _show(shot, empty if image is None else image, "in its picture")
+    picture(shot, empty if image is None else image, "in its picture")
     rim = np.concatenate([places[-1], places[::-1, -1], places[0, ::-1], places[:, 0]])
     shot.plot(*view.pixel_of(rim).T, color=ORANGE)
     shot.set(xlim=(0, view.width_px), ylim=(view.height_px, 0))
@@ -138,10 +137,10 @@ def sizes(image: np.ndarray, px: Sequence[int] = SIZES_PX) -> Figure:
     row, column = reddest(image)
     for side, (whole, piece) in zip(px, axes.T, strict=True):
         square = squared(image, side)
-        _show(whole, square, f"{side} px")
+        picture(whole, square, f"{side} px")
         scale = side / max(height, width)
         top, left, reach = row * scale + side - round(height * scale), column * scale, CROP * side / 2
-        _show(piece, square, "")
+        picture(piece, square, "")
         piece.set(xlim=(left - reach, left + reach), ylim=(top + reach, top - reach))
     return finding(fig, "Black above is padding; below, the same piece of table in all four")
 
@@ -166,7 +165,7 @@ def passport_sheet(passports: Mapping[str, Passport]) -> Figure:
     fig, axes = figure(7.0, 3.9, columns=len(passports), squeeze=False)
     for ax, (role, passport) in zip(axes[0], passports.items(), strict=True):
         color, steady = passport.picture[..., :3].astype(float), passport.picture[..., 3:] > 127
-        _show(ax, np.where(steady, color, 0.35 * color + 0.65 * 255).astype(np.uint8), role)
+        picture(ax, np.where(steady, color, 0.35 * color + 0.65 * 255).astype(np.uint8), role)
         look, size = passport.look, passport.role
         ax.set_xlabel(f"{size.width_px} x {size.height_px} px, {passport.fps:.1f} fps\n"
                       f"brightness {look.brightness:.0f}, white {look.burnt:.0%}, sharpness {look.sharpness:.2f}\n"
@@ -194,11 +193,3 @@ def alarms(reports: Mapping[str, Report]) -> Figure:
     ax.spines[["left", "bottom"]].set_visible(False)
     found = sum(not report.ok for report in reports.values())
     return finding(fig, f"{found} of {len(reports)} films turn a check red; which one says what is wrong")
-
-
-def _show(ax: Axes, image: np.ndarray, title: str) -> None:
-    ax.imshow(image)
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
-    ax.set_title(title, fontsize=9, fontweight="normal")
-    ax.spines[:].set_visible(False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smolkit.lessons.camera_figures import INK, QUIET, RED, pictures, reddest, squared
-from smolkit.plotting import figure, finding
+from smolkit.plotting import figure, finding, picture
 from smolkit.smolvla.inside_figures import CAMERA_COLORS, PART_COLORS
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def patches(image: np.ndarray) -> Figure:
     row, column = red_token(image)
     fig, (whole, piece) = figure(7.0, 4.1, columns=2, gridspec_kw={"width_ratios": (1.45, 1)})
     side = PATCH_PX * BLOCK
-    _picture(whole, square, f"{EYE_PX} x {EYE_PX} px, patches of {PATCH_PX}, tokens of {side}")
+    picture(whole, square, f"{EYE_PX} x {EYE_PX} px, patches of {PATCH_PX}, tokens of {side}")
     for at in range(0, EYE_PX + 1, PATCH_PX):
         bold = at % side == 0
         for draw in (whole.axhline, whole.axvline):
             draw(at - 0.5, color="white", alpha=0.9 if bold else 0.3, linewidth=0.9 if bold else 0.35)
     _frame(whole, column * side, row * side, side)
     token = row * EYE_PX // side + column
-    _picture(piece, square[row * side:(row + 1) * side, column * side:(column + 1) * side], f"token {token}")
+    picture(piece, square[row * side:(row + 1) * side, column * side:(column + 1) * side], f"token {token}")
     for k in range(BLOCK ** 2):
         y, x = divmod(k, BLOCK)
         piece.text((x + 0.12) * PATCH_PX, (y + 0.22) * PATCH_PX, str(k), color="white", fontsize=8, weight="bold",
@@ -187,14 +187,6 @@ def shares(rows: Mapping[str, Mapping[str, float]], title: str, unit: str) -> Fi
 
 
 # -- drawing -----------------------------------------------------------------------------------------------------
-
-
-def _picture(ax: Axes, image: np.ndarray, title: str) -> None:
-    ax.imshow(image)
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
-    ax.set_title(title, fontsize=9, fontweight="normal")
-    ax.spines[:].set_visible(False)
 
 
 def _frame(ax: Axes, x: float, y: float, side: float, color: str = RED, width: float = 2.2) -> None:

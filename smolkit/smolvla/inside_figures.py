@@ -24,7 +24,7 @@ import numpy as np
 
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.cameras.camera import Observation
-from smolkit.plotting import JOINT_COLORS, figure, finding
+from smolkit.plotting import JOINT_COLORS, figure, finding, picture
 from smolkit.smolvla.ablations import Effect
 from smolkit.smolvla.inside import Attention, Denoising, Part
 from smolkit.smolvla.inside_pictures import Keypoints, over_picture, padding_share, picture_attention
@@ -78,10 +78,10 @@ def mask(allowed: np.ndarray, parts: Sequence[Part]) -> Drawing:
     """Who may see whom (S, S), query by key, in the colour of what is seen; white is forbidden."""
     from matplotlib.colors import to_rgb
     fig, ax = figure(6.2, 5.6)
-    picture = np.ones((*allowed.shape, 3))
+    table = np.ones((*allowed.shape, 3))
     for part, color in zip(parts, _colors(parts), strict=True):
-        picture[:, part.columns] = np.where(allowed[:, part.columns, None], to_rgb(color), 1.0)
-    ax.imshow(picture)
+        table[:, part.columns] = np.where(allowed[:, part.columns, None], to_rgb(color), 1.0)
+    ax.imshow(table)
     for part in parts[1:]:
         ax.axhline(part.start - 0.5, color=INK, linewidth=0.5)
         ax.axvline(part.start - 0.5, color=INK, linewidth=0.5)
@@ -140,7 +140,7 @@ def covered(observation: Observation, camera: str, sizes: np.ndarray) -> Drawing
     """A camera's picture, coloured where the plan moves if that cell is covered (`cover_map`)."""
     image, count = observation.images[camera], sizes.size
     fig, (plain, ax) = figure(7.0, 0.6 + 3.2 * image.shape[0] / image.shape[1], columns=2)
-    _bare(plain, image)
+    picture(plain, image)
     spots = _spots(ax, image, over_picture(sizes, image.shape, None), 0, max(0.2, sizes.max()))
     fig.colorbar(spots, ax=ax, shrink=0.8, label="effect (1 = noise alone)")
     half = int((np.cumsum(np.sort(sizes.ravel())[::-1]) < sizes.sum() / 2).sum()) + 1
@@ -295,13 +295,6 @@ def _chunk(ax: Axes, chunk: np.ndarray) -> None:
 
 def _spots(ax: Axes, image: np.ndarray, value: np.ndarray, low: float, high: float) -> AxesImage:
     """The picture in grey, coloured where the value (H, W) is above `low`."""
-    _bare(ax, image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    picture(ax, image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     strength = np.clip((value - low) / max(high - low, 1e-9), 0, 1)
     return ax.imshow(value, cmap="YlOrRd", vmin=low, vmax=high, alpha=0.8 * strength)
-
-
-def _bare(ax: Axes, image: np.ndarray, **settings: object) -> None:
-    ax.imshow(image, **settings)
-    ax.set(xticks=[], yticks=[])
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
