@@ -33,7 +33,7 @@ from smolkit.smolvla.processors import make_processors
 from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
-from smolkit.training.feature_cache import FeatureCache, bit_sum
+from smolkit.training.feature_cache import FeatureCache, checksum
 from smolkit.training.recompute import recompute
 from smolkit.training.samples import Samples
 from smolkit.training.shelf import Shelf
@@ -148,7 +148,7 @@ class SmolVLALearner:
                  "statistics": {name: (s.mean.tolist(), s.std.tolist())
                                 for name, s in feature_statistics(samples).items()},
                  "parameters": {name: (str(p.dtype), tuple(p.shape)) for name, p in self.module.named_parameters()},
-                 "frozen": {name: bit_sum(p) for name, p in self.module.named_parameters() if not p.requires_grad}}
+                 "frozen": {name: checksum(p) for name, p in self.module.named_parameters() if not p.requires_grad}}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for column in (samples.state_deg, samples.action_deg, samples.episode, samples.task):
             digest.update(np.ascontiguousarray(column).tobytes())

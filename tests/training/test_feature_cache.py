@@ -17,7 +17,7 @@ from smolkit.smolvla.fake import tiny_batch, tiny_model
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.presets import build_preset
 from smolkit.training.curve import read_curve
-from smolkit.training.feature_cache import FeatureCache, bit_sum
+from smolkit.training.feature_cache import FeatureCache, checksum
 from smolkit.training.learner import SmolVLALearner, fresh_policy
 from smolkit.training.loop import train
 from smolkit.training.recipes import finetune_recipe
@@ -110,21 +110,23 @@ def by_turning(weight: Tensor, place: int) -> None:
     weight.data.copy_(weight.data.flip(0).roll(place, 0).clone())
 
 
+def by_negating(weight: Tensor, place: int) -> None:
+    """Two highest bits of integers of eight bytes: in a sum of such they cancel."""
+    weight.data.view(-1)[[1, 3]] *= -1
+
+
 VICTIM = tiny_model()              # changed again and again
-CHANGES = (by_torch, by_data, by_numpy, by_exchange, by_turning)
+CHANGES = (by_torch, by_data, by_numpy, by_exchange, by_turning, by_negating)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 9000), st.sampled_from([torch.float32, torch.bfloat16, torch.uint8]), st.data())
-def test_bits_in_other_places_have_another_sum(count, dtype, data):
-    tensor = torch.randint(1, 120, (count,), generator=generator(count, 0)).to(dtype)
-    one, other = (data.draw(st.integers(0, count - 1)) for _ in range(2))
-    tensor[other] = tensor[one] + 1
-    turned, before = tensor.clone(), bit_sum(tensor)
-    turned[[one, other]] = turned[[other, one]]
-    assert (bit_sum(turned) == before) == torch.equal(turned, tensor)
-    assert bit_sum(tensor.flip(0)) != before or torch.equal(tensor.flip(0), tensor)
-    assert len({bit_sum(tensor), bit_sum(tensor[1:]), bit_sum(-tensor if dtype != torch.uint8 else tensor + 1)}) == 3
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_change_of_bits_has_another_checksum(dtype):
+    tensor = torch.randn(8, 4, generator=generator(0, 0)).to(dtype)
+    two_signs = tensor.clone()
+    two_signs[0, 1::2] *= -1
+    others = (two_signs, -tensor, tensor.flip(0), tensor.t(), tensor[1:])
+    assert len({checksum(one) for one in (tensor, *others)}) == 6
+    assert checksum(tensor) == checksum(tensor.t().contiguous().t())
 
 
 @settings(max_examples=25, deadline=None)
