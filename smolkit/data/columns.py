@@ -22,22 +22,74 @@ import pyarrow.parquet as pq
 from smolkit.data.files import damaged, missing
 from smolkit.data.schema import Feature
 
+FREE_CELLS, CELLS_PER_BYTE = 1_000_000, 16     # a recorded row takes 4 bytes a cell or more, in a file a bit less
+FREE_BYTES, TIMES_PACKED = 128_000_000, 50     # what a file may unpack to, whatever it promises
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError, LookupError)
+
 Columns = dict[str, Any]          # feature -> (N, ...) array, or a list of N strings or N encoded pictures
 
 
-def read_table(source: Path | io.BytesIO, columns: Sequence[str] | None = None) -> pa.Table:
-    """The parquet file's table; SK403 where it is absent, SK404 where it is damaged."""
+def open_table(source: Path | io.BytesIO) -> pq.ParquetFile:
+    """The parquet file, its footer read and its size found plausible; SK403 where it is absent, SK404 otherwise."""
     if isinstance(source, Path) and not source.is_file():
         raise missing(source)
-    name = source if isinstance(source, Path) else Path("(parquet in memory)")
     try:
-        table = pq.ParquetFile(source).read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(name, str(error).strip().splitlines()[0]) from error
-    lost = [column for column in columns or () if column not in table.column_names]
-    if lost:
-        raise damaged(name, f"no column {lost[0]!r}")
+        table = pq.ParquetFile(source)
+        _check_size(table.metadata, _file_bytes(source))
+    except _UNREADABLE as error:
+        raise damaged(_name(source), _first_line(error)) from error
     return table
+
+
+def _check_size(footer: pq.FileMetaData, file_bytes: int) -> None:
+    """Run-length coding and compression let a few bytes promise billions of rows."""
+    chunks = _chunks(footer)
+    cells, unpacked = sum(c.num_values for c in chunks), sum(c.total_uncompressed_size for c in chunks)
+    if max(cells, footer.num_rows) > FREE_CELLS + CELLS_PER_BYTE * file_bytes:
+        raise ValueError(f"{cells:,} cells in {file_bytes:,} bytes")
+    if unpacked > FREE_BYTES + TIMES_PACKED * file_bytes:
+        raise ValueError(f"{file_bytes:,} bytes that unpack to {unpacked:,}")
+
+
+def read_table(source: Path | io.BytesIO, columns: Sequence[str] | None = None) -> pa.Table:
+    """The parquet file's table; SK403 where it is absent, SK404 where it is damaged, or a bomb."""
+    file = open_table(source)
+    lost = [column for column in columns or () if column not in file.schema_arrow.names]
+    if lost:
+        raise damaged(_name(source), f"no column {lost[0]!r}")
+    try:
+        return _read(file, columns, FREE_BYTES + TIMES_PACKED * _file_bytes(source))
+    except _UNREADABLE as error:
+        raise damaged(_name(source), _first_line(error)) from error
+
+
+def _read(file: pq.ParquetFile, columns: Sequence[str] | None, most_bytes: int) -> pa.Table:
+    """Batch by batch: a dictionary lets a million rows repeat one long text."""
+    batches, taken = [], 0
+    largest = max((chunk.total_uncompressed_size for chunk in _chunks(file.metadata)), default=0)
+    for batch in file.iter_batches(min(4096, max(8, FREE_BYTES // max(1, largest))), columns=columns):
+        taken += batch.nbytes
+        if taken > most_bytes:
+            raise ValueError(f"more than {most_bytes:,} bytes in its columns")
+        batches.append(batch)
+    return pa.Table.from_batches(batches) if batches else file.read(columns=columns)
+
+
+def _chunks(footer: pq.FileMetaData) -> list[pq.ColumnChunkMetaData]:
+    return [footer.row_group(group).column(column) for group in range(footer.num_row_groups)
+            for column in range(footer.num_columns)]
+
+
+def _file_bytes(source: Path | io.BytesIO) -> int:
+    return source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
+
+
+def _name(source: Path | io.BytesIO) -> Path:
+    return source if isinstance(source, Path) else Path("(parquet in memory)")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def read_columns(source: Path | io.BytesIO, features: Mapping[str, Feature]) -> Columns:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from smolkit.data.columns import read_table
+from smolkit.data.columns import open_table, read_table
 from smolkit.data.files import damaged, missing, read_bytes
 from smolkit.data.schema import TASKS_PATH, Info, load_info, whole
 from smolkit.report import SmolkitError
@@ -75,7 +74,7 @@ def load_layout(root: Path) -> Layout:
 def _tables_v3(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
     rows: list[Episode] = []
     for path in episode_files(root):
-        rows.extend(_episode_v3(info, row, path) for row in _episode_rows(path)
+        rows.extend(episode_v3(info, row, path) for row in episode_rows(path)
                     if _episode_index(row, path) < info.total_episodes)
     return sorted(rows, key=lambda episode: episode.index), read_tasks(root)
 
@@ -83,7 +82,7 @@ def _tables_v3(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
 def _episode_index(row: dict[str, Any], path: Path) -> int:
     try:
         return whole("episode_index", row["episode_index"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise damaged(path, f"no column of episode_index: {error}") from error
 
 
@@ -100,18 +99,13 @@ def numbers(path: Path) -> tuple[int, ...]:
     return tuple(int(n) for part in path.parts[-2:] for n in re.findall(r"\d+", part)[:1])
 
 
-def _episode_rows(path: Path) -> list[dict[str, Any]]:
+def episode_rows(path: Path) -> list[dict[str, Any]]:
     """The table without its statistics, which are most of its columns."""
-    if not path.is_file():
-        raise missing(path)
-    try:
-        names = pq.ParquetFile(path).schema_arrow.names
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(path, str(error).strip().splitlines()[0]) from error
+    names = open_table(path).schema_arrow.names
     return read_table(path, [name for name in names if not name.startswith("stats/")]).to_pylist()
 
 
-def _episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
+def episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
     try:
         videos = {key: _span(info, key, row) for key in info.video_keys}
         data = info.data_file(_index(row, "data/chunk_index"), _index(row, "data/file_index"))
@@ -158,37 +152,43 @@ def _by_index(path: Path, tasks: dict[int, str]) -> list[str]:
 
 
 def _tables_v2(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
-    try:
-        return _rows_v2(root, info)
-    except (TypeError, ValueError) as error:
-        raise damaged(root / "meta/episodes.jsonl or tasks.jsonl", str(error)) from error
-
-
-def _rows_v2(root: Path, info: Info) -> tuple[list[Episode], list[str]]:
-    tasks = {whole("task_index", row["task_index"]): str(row["task"])
-             for row in json_lines(root / "meta/tasks.jsonl", "task_index", "task")}
-    rows = json_lines(root / "meta/episodes.jsonl", "episode_index", "length")
+    path = root / "meta/episodes.jsonl"
     episodes, start = [], 0
-    for row in sorted(rows, key=lambda row: whole("episode_index", row["episode_index"])):
-        episodes.append(_episode_v2(info, row, start))
+    rows = json_lines(path, "episode_index", "length")
+    for row in sorted(rows, key=lambda row: _episode_index(row, path)):
+        episodes.append(episode_v2(info, row, path, start))
         start += episodes[-1].length
-    return episodes, _by_index(root / "meta/tasks.jsonl", tasks)
+    return episodes, read_tasks_v2(root)
 
 
-def _episode_v2(info: Info, row: dict[str, Any], start: int) -> Episode:
+def read_tasks_v2(root: Path) -> list[str]:
+    """Task texts by task_index."""
+    path = root / "meta/tasks.jsonl"
+    try:
+        tasks = {whole("task_index", row["task_index"]): str(row["task"])
+                 for row in json_lines(path, "task_index", "task")}
+    except (ValueError, OverflowError) as error:
+        raise damaged(path, str(error)) from error
+    return _by_index(path, tasks)
+
+
+def episode_v2(info: Info, row: dict[str, Any], path: Path, start: int) -> Episode:
     """v2.x has one file per episode and camera, so each span begins at 0 s."""
-    index, length = whole("episode_index", row["episode_index"]), whole("length", row["length"])
-    chunk = index // info.chunks_size
-    videos = {key: VideoSpan(info.video_file(key, chunk, 0, index), 0.0, length / info.fps, chunk, index)
-              for key in info.video_keys}
-    return Episode(index, length, tuple(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
+    try:
+        index, length = whole("episode_index", row["episode_index"]), whole("length", row["length"])
+        chunk = index // info.chunks_size
+        videos = {key: VideoSpan(info.video_file(key, chunk, 0, index), 0.0, length / info.fps, chunk, index)
+                  for key in info.video_keys}
+        return Episode(index, length, tuple(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise damaged(path, f"episode {row.get('episode_index')}: {type(error).__name__} {error}") from error
 
 
 def json_lines(path: Path, *needed: str) -> list[dict[str, Any]]:
     """One JSON object per line, each with these keys; SK403, SK404 otherwise."""
     try:
         rows: list[Any] = [json.loads(line) for line in read_bytes(path).decode().splitlines() if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, f"no valid JSON lines: {error}") from error
     if not all(isinstance(row, dict) and all(key in row for key in needed) for row in rows):
         raise damaged(path, f"a line without {' and '.join(needed)}")

@@ -202,7 +202,7 @@ def read_json(path: Path) -> Any:
     """The file's JSON, or SK403/SK404 naming the file."""
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, f"no valid JSON: {error}") from error
 
 
