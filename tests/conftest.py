@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -28,6 +30,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from hypothesis import settings  # noqa: E402
 
+from tests.hub_server import Hub, serve  # noqa: E402
 from tests.paths import REPO  # noqa: E402
 
 # The same examples every time, and no deadline: a slow machine is not a wrong program.
@@ -35,6 +38,13 @@ settings.register_profile("smolkit", deadline=None, derandomize=True, print_blob
 settings.load_profile("smolkit")
 
 OPEN = ("prediction =", "diagnosis =", "found =", "my_file =", "my_dataset =")       # what a learner fills in
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """A Hugging Face Hub on this computer, and nothing else to talk to."""
+    with serve(tmp_path / "hub-cache") as there:
+        yield there
 
 
 @pytest.fixture(scope="module")

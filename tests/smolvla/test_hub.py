@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import pytest
 import torch
@@ -19,73 +14,6 @@ from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.fake import tiny_policy
 from smolkit.smolvla.hub import download, is_hub_id
 from smolkit.smolvla.lora import add_lora
-
-COMMIT = "a" * 40
-
-
-class Hub:
-    """Repositories as name -> file -> bytes, and what was asked for."""
-
-    def __init__(self):
-        self.repositories: dict[str, dict[str, bytes]] = {}
-        self.asked: list[str] = []
-
-    def add(self, name: str, folder: Path, **more: bytes) -> None:
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        self.repositories[name] = {**files, **more}
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body for a path, as the Hub's API and its file downloads answer."""
-        api, _, kind = path.removeprefix("/api/models/").partition(next(
-            (key for key in ("/revision/", "/tree/", "/resolve/") if key in path), "?"))
-        name = api.removeprefix("/")
-        files = self.repositories.get(name)
-        if files is None:
-            return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
-        if not kind.startswith(("main", COMMIT)):
-            return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
-        if "/resolve/" in path:
-            body = files[kind.partition("/")[2]]
-            self.asked.append(f"{name}/{kind.partition('/')[2]}")
-            return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_digest(body)}"'}, body
-        listed = [{"type": "file", "path": file, "rfilename": file, "size": len(body), "oid": _digest(body)}
-                  for file, body in files.items()]
-        about = listed if "/tree/" in path else {"id": name, "modelId": name, "sha": COMMIT, "siblings": listed}
-        return 200, {"Content-Type": "application/json"}, json.dumps(about).encode()
-
-
-def _digest(body: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    there = Hub()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = there.answer(unquote(urlparse(self.path).path))
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    for name, value in {"ENDPOINT": address, "HF_HUB_OFFLINE": False, "HF_HUB_CACHE": str(tmp_path / "cache"),
-                        "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}"}.items():
-        monkeypatch.setattr(constants, name, value)
-    yield there
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
@@ -114,15 +42,15 @@ def test_the_backbones_tokenizer_comes_by_its_name_but_not_its_weights(hub, save
 
 
 def test_an_adapters_base_comes_by_its_name(hub, saved):
-    hub.add("robots/cube", saved)
-    policy = load_checkpoint("robots/cube", revision=COMMIT)
+    commit = hub.add("robots/cube", saved).find("main")
+    policy = load_checkpoint("robots/cube", revision=commit)
     add_lora(policy.model, rank=2)
     light = save_checkpoint(saved.parent / "light", policy)
     written = json.loads((light / "adapter_config.json").read_text())
-    assert (written["base_model_name_or_path"], written["revision"]) == ("robots/cube", COMMIT)
+    assert (written["base_model_name_or_path"], written["revision"]) == ("robots/cube", commit)
     hub.add("robots/light", light)
     again = load_checkpoint("robots/light")
-    assert (again.weights.base, again.weights.revision) == ("robots/cube", COMMIT)
+    assert (again.weights.base, again.weights.revision) == ("robots/cube", commit)
     assert torch.equal(again.model.state_proj.lora_A.weight, policy.model.state_proj.lora_A.weight)
 
 
