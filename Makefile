@@ -1,7 +1,7 @@
 # make tour      the whole story, from an emulated arm to a report, with no robot
 # make test      lint, tests, every lesson quickly in both lanes that need no arm (what a contributor runs)
 # make lab       the lessons, in JupyterLab
-# make check     test, the widgets in a browser (with Chromium), every lesson in full (what .ci/run runs)
+# make check     test, slow tests, the widgets in a browser (with Chromium), every lesson in full (what .ci/run runs)
 # make notebook N=00    one lesson, run into a page under outputs/notebooks
 # make install   only .venv
 # make clean     removes .venv and caches; outputs/ stays: your datasets and policies are in it

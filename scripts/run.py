@@ -60,12 +60,13 @@ def tour(python: Path) -> None:
 
 def test(python: Path) -> None:
     step(python, "ruff", "check", "--quiet", ".")
-    step(python, "pytest", "-q", "-m", "not browser", *PARALLEL)
+    step(python, "pytest", "-q", "-m", "not browser and not slow", *PARALLEL)
     run_notebooks(python, quick=True)
 
 
 def check(python: Path) -> None:
     test(python)
+    step(python, "pytest", "-q", "-m", "slow", *PARALLEL, "tests")
     step(python, "pytest", "-q", "-m", "browser", "tests/browser")
     run_notebooks(python)
 

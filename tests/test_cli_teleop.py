@@ -149,6 +149,7 @@ def test_ctrl_c_says_what_it_costs(tmp_path):
     assert "thrown away: 10 frames" in said
 
 
+@pytest.mark.slow
 def test_without_a_terminal_and_without_an_instruction_it_says_so(tmp_path):
     def teleop(*arguments):
         return subprocess.run([sys.executable, "-m", "smolkit", "teleop", *arguments], stdin=subprocess.DEVNULL,
@@ -167,6 +168,7 @@ def wait_for(said, words, times=1):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo terminal")
 def test_a_real_terminal_leads_a_bench_in_wall_time(tmp_path):
     """Three processes and a terminal: the guardian parks the arm at the end."""

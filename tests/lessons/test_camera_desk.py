@@ -94,6 +94,7 @@ def test_a_bumped_camera_is_turned_back_by_its_ghost(lane: str) -> None:
             assert ghost(passports["front"], frame.image).text.startswith("it stands")
 
 
+@pytest.mark.slow
 def test_films_that_stand_in_for_usb_cameras_fail_the_same_checks() -> None:
     with opened("real") as desk:
         passports = desk.take_passports(desk.film(1.2))

@@ -157,12 +157,14 @@ def real(monkeypatch):
             yield desk
 
 
+@pytest.mark.slow
 def test_the_real_lane_leads_a_person_through_it(real):
     assert isinstance(real, RealDesk) and real.servos is None and real.hands() == real.cable() == ()
     assert history.diff(measured_calibration(), calibrate(real)).text().startswith("no joint changed")
     assert [text.split()[1] for text in real.person.said if text.startswith("move")] == list(JOINT_NAMES)
 
 
+@pytest.mark.slow
 def test_a_real_arm_is_not_moved_before_its_learner_is_ready(real, tmp_path):
     bus, file = Bus(connect(real.person.servos)), history.keep(measured_calibration(), tmp_path / "first.json")
     configure(bus, IDS)

@@ -92,6 +92,7 @@ def test_a_recording_plays_and_cannot_be_moved():
             list(run_episode(kit, lambda seen: Decision(seen.state_deg), 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lane", ["sim", "recorded"])
 def test_the_guard_can_be_tried_in_every_lane(lane, capsys):
     with open_desk(lane) as desk:
@@ -156,6 +157,7 @@ def test_a_recorder_cell_that_is_run_again_goes_on_with_the_open_one(tmp_path, m
             assert later.episodes == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("may_move", [False, True])
 def test_a_real_arm_moves_only_when_its_owner_says_so(tmp_path, monkeypatch, capsys, may_move):
     """The real lane against emulated servos behind a port of the operating system."""
@@ -204,6 +206,7 @@ def test_a_grasp_is_where_the_gripper_closed():
     assert figures.grasp_m(pose) == pytest.approx(figures.grasp_m(pose[:34]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_panel_records_into_my_own_dataset_and_lays_the_next_scene(tmp_path, monkeypatch):
     """Wall time: what a person does with the buttons, by their methods."""
     monkeypatch.setenv("SMOLKIT_OUTPUTS", str(tmp_path))

@@ -176,6 +176,7 @@ def test_what_waited_for_a_frozen_guardian_moves_nothing(desk: Desk):
         assert not desk.powered()
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.fault(17)
 def test_a_notebook_in_an_endless_loop_holds_parks_and_loses_the_arm(desk: Desk):
@@ -291,6 +292,7 @@ def test_a_guardian_told_to_end_while_torque_grows_switches_nothing_on(desk: Des
         arm.close()                                # nobody is there to say how the arm is
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.fault(22)
 def test_a_guardian_whose_first_word_nobody_reads_parks_the_arm_all_the_same(desk: Desk):
@@ -345,6 +347,7 @@ def test_a_fault_of_our_own_lets_go_of_no_arm_that_somebody_stopped(desk: Desk):
         assert guardian.supervisor.state is State.HOLD and desk.powered()
 
 
+@pytest.mark.slow
 @pytest.mark.fault(23)
 def test_an_arm_is_found_and_stopped_after_a_logout_emptied_the_session_folder(desk: Desk, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("SMOLKIT_SESSIONS", str(tmp_path / "runtime"))

@@ -70,6 +70,7 @@ def test_a_stopped_run_resumes_to_the_last_bit(tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "halved")
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_but_time(tmp_path):
     command = [sys.executable, "-m", "tests.training.tiny", str(tmp_path / "killed"), "120"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as victim:

@@ -242,6 +242,7 @@ def test_an_arm_that_was_lost_is_not_limp_because_its_kit_was_closed(within):
         assert "guardian has ended without" not in button.text()           # it was told to
 
 
+@pytest.mark.slow
 def test_it_tells_a_closed_kit_from_a_dead_guardian(within, tmp_path):
     import os
     import signal
