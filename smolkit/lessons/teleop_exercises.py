@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from smolkit.data import inspection
+from smolkit.data.checks.motion import idle_share, lag_ms
+from smolkit.data.checks.sense import demonstrations
 from smolkit.lessons.grammar import Exercise, is_number
 from smolkit.lessons.teleop_death import Death
 from smolkit.report import SmolkitError
@@ -60,7 +61,7 @@ def check_lag(lag_ms: Callable[[np.ndarray, np.ndarray, float], float | None]) -
 def _wrong_lag(given: Any, action: np.ndarray, state: np.ndarray, period_ms: float) -> str:
     if not is_number(given):
         return f"One number in ms, please, not {type(given).__name__}"
-    frames = round(inspection.lag_ms(action, state, period_ms=1))
+    frames = round(lag_ms(action, state, period_ms=1))
     right = frames * period_ms
     return "" if abs(given - right) <= 0.5 * period_ms else (
         f"A follower {frames} frames of {period_ms:.1f} ms behind: you give {given:.0f} ms, it is {right:.0f}. "
@@ -108,7 +109,7 @@ def _idle_cases() -> list[tuple[np.ndarray, float]]:
 def _wrong_idle(given: Any, state: np.ndarray, fps: float) -> str:
     if not is_number(given):
         return f"One number, please, not {type(given).__name__}"
-    right, step = inspection.idle_share(state, fps), np.diff(state, axis=0)
+    right, step = idle_share(state, fps), np.diff(state, axis=0)
     if abs(given - right) <= SHARE_NEAR:
         return ""
     speed = np.abs(step) * fps                     # (N - 1, 6) deg/s
@@ -136,7 +137,7 @@ def check_dataset(root: Any, least: int = LEAST_EPISODES) -> str:
     if root is None:
         return exercise.not_attempted
     try:
-        report = inspection.demonstrations(Path(root), least)
+        report = demonstrations(Path(root), least)
     except SmolkitError as error:
         return exercise.not_yet(f"It does not open. {error}")
     red = [check for check in report.checks if not check.ok]

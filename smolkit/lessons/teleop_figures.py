@@ -14,8 +14,8 @@ import numpy as np
 
 from smolkit.arm.joints import GRIPPER, JOINT_NAMES, to_radians
 from smolkit.arm.kinematics import tool_frame
+from smolkit.data.checks.motion import MOST_IDLE, STILL_DEG_S, correlations, idle_share, lag_ms
 from smolkit.data.figures import contact_sheet
-from smolkit.data.inspection import MOST_IDLE, STILL_DEG_S, correlations, idle_share, lag_ms
 from smolkit.data.reader import Dataset
 from smolkit.lessons.teleop_death import Death
 from smolkit.lessons.teleop_hunt import Session

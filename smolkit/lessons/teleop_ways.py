@@ -24,7 +24,7 @@ from smolkit.arm.joints import JOINT_NAMES, from_radians, to_radians
 from smolkit.arm.kinematics import tool_frame
 from smolkit.cameras.camera import Observation
 from smolkit.clock import Clock
-from smolkit.data.inspection import STILL_DEG_S, idle_share
+from smolkit.data.checks.motion import STILL_DEG_S, idle_share
 from smolkit.kit import Kit
 from smolkit.sim.truth import truth_of
 from smolkit.teleop.keys import KeyPilot

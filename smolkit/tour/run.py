@@ -23,7 +23,7 @@ from smolkit.arm.calibrate import calibrate_with_hand
 from smolkit.arm.calibration import Calibration
 from smolkit.arm.doctor import check_arm
 from smolkit.clock import SteppedClock, WallClock
-from smolkit.data.inspection import checks, count
+from smolkit.data.checks.sense import ANY_RECORDING, count, sense_checks
 from smolkit.data.reader import Dataset
 from smolkit.evaluation.controls import CONTROLS
 from smolkit.evaluation.parallel import ordered_map
@@ -94,11 +94,10 @@ class Tour:
 
     def _look(self) -> dict:
         with closing(Dataset(self.dataset_dir)) as dataset:
-            arrays = dataset.to_arrays()
-        episodes = len(arrays.starts) - 1
-        report = Report("the recording", (count(episodes, self.settings.demonstrations), *checks(arrays)))
-        return {"ok": report.ok, "checks": report.as_dict(), "episodes": episodes, "frames": len(arrays),
-                "tasks": list(arrays.tasks)}
+            episodes, frames, tasks = len(dataset.episodes), len(dataset), list(dataset.tasks)
+            checks = sense_checks(dataset, ANY_RECORDING)
+        report = Report("the recording", (count(episodes, self.settings.demonstrations), *checks))
+        return {"ok": report.ok, "checks": report.as_dict(), "episodes": episodes, "frames": frames, "tasks": tasks}
 
     # --- the policy --------------------------------------------------------------------------------------
 
