@@ -1,13 +1,15 @@
-"""The checks from a terminal: `smolkit check policy FOLDER`. Exit codes: 0 green, 1 red, 2 no answer.
+"""The checks from a terminal: `smolkit check policy FOLDER`, `check dataset FOLDER`. Exit: 0 green, 1 red, 2 no answer.
 
     smolkit check policy outputs/tour/policy
     smolkit check policy lerobot/smolvla_base --json report.json     # by its name on the Hub, once it is in the cache
     smolkit check policy my_policy --dataset my_recording            # with its data, more can be told
+    smolkit check dataset my_recording                               # or its name on the Hub
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,21 +35,34 @@ def policy(path: Annotated[str, typer.Argument(help="a checkpoint's folder, or i
            ) -> None:
     """Asks a policy everything that crashes nothing and costs a day: moves no arm, takes up to a minute."""
     from smolkit.smolvla.checks import check_policy
+    answer(f"policy {path}", lambda: check_policy(path, dataset), json_file)
+
+
+@app.command("dataset")
+def dataset_(path: Annotated[str, typer.Argument(help="a LeRobot dataset's folder, or its name on the Hub")],
+             json_file: JsonFile = None) -> None:
+    """Asks a dataset whether it is whole (files, counters, times, videos, statistics) and makes sense to learn from."""
+    from smolkit.data.checks.structure import check_dataset
+    answer(f"dataset {path}", lambda: check_dataset(path), json_file)
+
+
+def answer(title: str, ask: Callable[[], Report], json_file: Path | None) -> None:
+    """Asks, tells, and ends with the report's exit code; an error while asking is told and written, too."""
     try:
-        report = check_policy(path, dataset)
+        report = ask()
     except Exception as error:                      # 1 says red: whatever went wrong in asking must not end with it
-        told = error if isinstance(error, SmolkitError) else _unforeseen(error)
+        told = error if isinstance(error, SmolkitError) else _unforeseen(title, error)
         about = {"code": told.code, "expected": told.expected, "found": told.found, "cause": told.cause,
                  "next_step": told.next_step}
-        write(json_file, {"title": f"policy {path}", "ok": False, "error": about, "checks": []})
+        write(json_file, {"title": title, "ok": False, "error": about, "checks": []})
         raise told from error
     finish(report, json_file)
 
 
-def _unforeseen(error: Exception) -> SmolkitError:
-    return SmolkitError("SK588", "a policy that can be asked", f"{type(error).__name__}: {error}",
+def _unforeseen(title: str, error: Exception) -> SmolkitError:
+    return SmolkitError("SK588", f"a {title.partition(' ')[0]} that can be asked", f"{type(error).__name__}: {error}",
                         "something that no check knows yet: files that contradict each other, too little memory",
-                        "compare config.json and the processors' files with those of a policy that works")
+                        f"compare the files of {title} with those of one that works")
 
 
 def write(json_file: Path | None, content: dict) -> None:
