@@ -96,7 +96,22 @@ class WideLinear(Linear):
     """A matrix that rests in half precision and is made float32 whenever it is used."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+        multiply = F.linear if self.weight.requires_grad else _Widened.apply
+        return multiply(x.float(), self.weight.float() if self.weight.requires_grad else self.weight,
+                        None if self.bias is None else self.bias.float())
+
+
+class _Widened(torch.autograd.Function):
+    """`F.linear` with a frozen matrix that keeps it, until the gradient comes back, as it rests."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return F.linear(x, weight.float(), bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient @ ctx.saved_tensors[0].float(), None, None
 
 
 @torch.no_grad()

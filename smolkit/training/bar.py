@@ -22,8 +22,8 @@ def progress_bar(file: TextIO | None = None) -> Iterator[Callable[[Progress], No
         def show(progress: Progress) -> None:
             bar.total = progress.total_steps
             bar.update(progress.step - bar.n)
-            bar.set_postfix_str(", ".join(filter(None, [f"loss {progress.losses['loss']:.3f}", progress.note])),
-                                refresh=False)
+            losses = [f"loss {progress.losses['loss']:.3f}"] if progress.losses else []
+            bar.set_postfix_str(", ".join(filter(None, [*losses, progress.note])), refresh=False)
         yield show
 
 

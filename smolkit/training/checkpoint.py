@@ -2,12 +2,13 @@
 
 A checkpoint is a folder `checkpoints/step_0000400/`:
 
-    model.safetensors       the weights as trained (with the auxiliary head, if there is one)
+    model.safetensors       what learns, as trained (with the auxiliary head, if there is one)
     ema.safetensors         their average, which is what becomes the policy
     optimizer.safetensors   AdamW's moments, `<weight>/exp_avg` and so on, and torch's random state
     state.json              step, planned steps, seconds spent, threads, the learner's fingerprint, sizes of the files
 
-It is written under another name, flushed to the disk and renamed: a folder that has the name is whole.
+Frozen weights are the base's, which the fingerprint vouches for. The folder is written under another name, flushed to
+the disk and renamed: one that has the name is whole.
 There is no pickle: `torch.load` runs code that a downloaded file brings along.
 """
 
@@ -23,8 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from smolkit.data.files import sync_folder
@@ -60,7 +61,7 @@ def save_checkpoint(out_dir: Path, state: TrainState, model: nn.Module, ema: Ema
         return folder
     fresh = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
-    tensors = (model.state_dict(), ema.weights if ema else {}, {**optimizer.tensors(), RANDOM: torch.get_rng_state()})
+    tensors = (learned(model), ema.weights if ema else {}, {**optimizer.tensors(), RANDOM: torch.get_rng_state()})
     try:
         with writing(folder):
             _write(fresh, tensors, state)
@@ -81,6 +82,32 @@ def _write(fresh: Path, tensors: Sequence[Mapping[str, Tensor]], state: TrainSta
     sizes = {name: (fresh / name).stat().st_size for name in TENSOR_FILES}
     (fresh / "state.json").write_text(json.dumps({**asdict(state), "bytes": sizes}, indent=2))
     _flush(fresh)
+
+
+def learned(model: nn.Module) -> dict[str, Tensor]:
+    """All of a model's state but what is frozen."""
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+class TensorFile(Mapping[str, Tensor]):
+    """A safetensors file, opened for each tensor anew: never is all of it in memory."""
+
+    def __init__(self, path: Path, without: str = ""):
+        self.path = path
+        with safe_open(path, "pt") as file:
+            self._names = dict.fromkeys(name for name in file.keys() if name != without)
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._names[name]                                    # KeyError, as of any mapping
+        with safe_open(self.path, "pt") as file:
+            return file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def sweep_unfinished(out_dir: Path) -> None:
@@ -112,10 +139,11 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: 
     """
     state = _read_state(folder)
     try:
-        weights, average, moments = (load_file(folder / name) for name in TENSOR_FILES)
+        weights, average, optimizing = (TensorFile(folder / name) for name in TENSOR_FILES)
+        moments = TensorFile(folder / TENSOR_FILES[2], without=RANDOM)
     except (OSError, SafetensorError) as error:
         raise _damaged(folder, str(error)) from error
-    _check_same_model(folder, shapes_of(model.state_dict()), shapes_of(weights))
+    _check_same_model(folder, shapes_of(learned(model)), shapes_of(weights))
     if state.fingerprint != fingerprint:
         raise SmolkitError("SK606", f"the dataset and the model of this run ({folder.parent.parent})",
                            "another dataset, other statistics, another preset, other frozen weights or another "
@@ -126,12 +154,12 @@ def load_checkpoint(folder: Path, model: nn.Module, ema: Ema | None, optimizer: 
     try:
         restored = {name: average[name] for name in ema.weights} if ema else {}
         _check_same_model(folder, shapes_of(ema.weights if ema else {}), shapes_of(restored))
-        random_state = moments.pop(RANDOM)
+        random_state = optimizing[RANDOM]
         torch.Generator().set_state(random_state)
         optimizer.check(moments)
     except (KeyError, RuntimeError, TypeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
-    model.load_state_dict(weights)
+    model.load_state_dict(weights, strict=False)
     for name, weight in restored.items():
         ema.weights[name].copy_(weight)
     optimizer.restore(moments)         # after the weights, which masters that were not kept are taken from

@@ -44,10 +44,16 @@ class FeatureCache:
 
     def __init__(self, model: SmolVLA, shelf: Shelf, dtype: torch.dtype = torch.bfloat16, kind: str = "tokens"):
         self.model, self.shelf, self.dtype, self.kind = model, shelf, dtype, kind
+        self.wake: Callable[[], None] = lambda: None       # called before eyes or language model are needed
         special = (model.config.add_image_special_tokens, model.backbone)
         self._eyes = Fingerprint([model.vision], f"eyes {VERSION} {dtype}")
         self._reader = Fingerprint([model.vision, model.language.embed, model.language.layers],
                                    f"reader {VERSION} {dtype} {special}")
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The parts of the policy that nothing else asks in training."""
+        return ("vision.", "language.embed.") if self.kind == "notes" else ("vision.",)
 
     def known(self, batch: Batch) -> dict[str, list[Seen] | Memory]:
         """What frozen parts make of a batch, in `SmolVLA.forward`'s words."""
@@ -89,9 +95,10 @@ class FeatureCache:
         """The entry, made if need be. It is rounded before it is first used: every epoch learns from the same."""
         found = self.shelf.get(key)
         if found is None:
+            self.wake()
             found = make().to(self.dtype)
             self.shelf.put(key, found)
-        return found.to(like)
+        return found.to(self.model.state_proj.weight.device, like.dtype)
 
     def text(self) -> str:
         """What is kept, in a few words."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,9 @@ from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
 from smolkit.training.feature_cache import FeatureCache, checksum
+from smolkit.training.lean import come_back, let_go, rest
 from smolkit.training.recompute import recompute
+from smolkit.training.sampler import generator
 from smolkit.training.samples import Samples
 from smolkit.training.shelf import Shelf
 from smolkit.training.statistics import Statistics, statistics_of
@@ -70,6 +74,7 @@ def prepare(model: SmolVLA, config: TrainConfig) -> None:
             add_lora(model, config.lora_rank)
     if config.recompute:
         recompute(model)
+    rest(model)
 
 
 def make_cache(model: SmolVLA, config: TrainConfig, folder: Path | None = None) -> FeatureCache | None:
@@ -115,6 +120,8 @@ class SmolVLALearner:
         prepare(policy.model, config)
         self.cache = make_cache(policy.model, config, cache_dir)
         self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
+        self._spent: tuple[str, ...] = ()                  # parts that nobody will ask again
+        self._frozen: dict[str, int] = {}                  # checksums
         self._pictures = {f"observation.images.{role}": torch.from_numpy(frames)          # (N, H, W, 3) uint8
                           for role, frames in samples.images.items()}
         ready = policy.processors.before({"observation.state": torch.from_numpy(samples.state_deg).float(),
@@ -143,12 +150,14 @@ class SmolVLALearner:
         Pictures count by their shapes alone: another version of the video decoder must not end a run.
         """
         samples, model = self.samples, self.policy.model
+        self._frozen |= {name: checksum(p) for name, p in self.module.named_parameters()
+                         if not p.requires_grad and not p.is_meta}
         about = {"frames": samples.count, "tasks": list(samples.tasks), "preset": repr(model.config),
                  "cameras": {role: frames.shape for role, frames in samples.images.items()},
                  "statistics": {name: (s.mean.tolist(), s.std.tolist())
                                 for name, s in feature_statistics(samples).items()},
                  "parameters": {name: (str(p.dtype), tuple(p.shape)) for name, p in self.module.named_parameters()},
-                 "frozen": {name: checksum(p) for name, p in self.module.named_parameters() if not p.requires_grad}}
+                 "frozen": self._frozen}
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for column in (samples.state_deg, samples.action_deg, samples.episode, samples.task):
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -168,8 +177,26 @@ class SmolVLALearner:
                 "action": self._action[self._chunk[indices]],                             # (B, T, 6)
                 "action_is_pad": self._is_pad[indices]}
 
+    def look_ahead(self, steps: int) -> Iterator[str]:
+        """Looks at every frame before the first of `steps` steps, if all will be asked for; tells how far it is.
+
+        Once all is kept, eyes (and word vectors) leave the memory: they are gone before AdamW's moments come.
+        """
+        config = self.config
+        if not self.cache or config.max_minutes is not None or steps * config.batch_size < self.count:
+            return
+        self.cache.wake, _ = partial(come_back, self.policy), self.fingerprint
+        for indices in torch.arange(self.count).split(4):
+            self.cache.known(self.batch(indices, generator(config.seed, 0)))
+            if self.cache.shelf.full:
+                return
+            yield f"looked at {indices[-1] + 1:,} of {self.count:,} frames"
+        self._spent = self.cache.asks
+
     def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
+        if self._spent and not let_go(self.policy, self._spent):
+            self._spent = ()
         batch = self.batch(indices, rng)
         known = self.cache.known(batch) if self.cache else {}
         out = self.policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
@@ -188,7 +215,8 @@ class SmolVLALearner:
         return self.cache.text() if self.cache else ""
 
     def export(self, folder: Path) -> None:
-        """Saves the policy; the auxiliary head stays behind."""
+        """Saves the policy, whole again; the auxiliary head stays behind."""
+        come_back(self.policy)
         save_checkpoint(folder, self.policy)
 
     def _make_probe(self, model: SmolVLA) -> tuple[Tensor | None, nn.Linear | None]:

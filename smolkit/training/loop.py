@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -52,7 +52,7 @@ class Learner(Protocol):
     """What the loop needs: a module, its losses on some frames, and a way to hand the result over.
 
     A learner may have a text `fingerprint` of its data and model: a run then resumes only where it is equal. It may
-    have a `note` for the progress line.
+    have a `note` for the progress line, and `look_ahead(steps)` for work before the first of so many steps.
     """
 
     module: nn.Module
@@ -77,7 +77,7 @@ class Progress:
 
     step: int
     total_steps: int
-    losses: dict[str, float]
+    losses: dict[str, float]       # none before the first step
     learning_rate: float
     elapsed_s: float
     left_s: float
@@ -108,7 +108,14 @@ def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock 
     run = _Run(learner, config, Path(out_dir), clock or WallClock())
     run.resume()
     with _interrupts() as interrupted, _threads(run.threads):
-        while run.step < run.total_steps and not interrupted.is_set() and not (stop and stop.is_set()):
+        def goes_on() -> bool:
+            return run.step < run.total_steps and not interrupted.is_set() and not (stop and stop.is_set())
+
+        for note in run.look_ahead():
+            progress(replace(run.progress(), note=note))
+            if not goes_on():
+                break
+        while goes_on():
             run.advance()
             if run.checkpoint_due():
                 run.save()
@@ -151,12 +158,16 @@ class _Run:
         self.first_step, self.paced_from = self.step, (self.clock.now_s(), self.step)
         self.curve.cut(self.step)
 
+    def look_ahead(self) -> Iterator[str]:
+        """The learner's work before the first step, if it has some; tells how far it is."""
+        return getattr(self.learner, "look_ahead", lambda steps: iter(()))(self.total_steps - self.step)
+
     def advance(self) -> None:
         """One step of the optimizer."""
         self.model.train()
         rng = generator(self.config.seed, self.step)
-        losses = self.learner.losses(self.sampler.indices(self.step), rng)
         self.optimizer.forget_gradients()
+        losses = self.learner.losses(self.sampler.indices(self.step), rng)
         losses["loss"].backward()
         norm = self.optimizer.clip(self.config.grad_clip)
         if not torch.isfinite(norm):       # before the step: the weights of the last good one stay
@@ -204,6 +215,7 @@ class _Run:
         The curve comes first: rows beyond the newest checkpoint are cut on resume, missing ones stay missing.
         """
         elapsed_s = self.clock.now_s() - self.start_s
+        self.optimizer.forget_gradients()                    # room for what is written
         state = TrainState(self.step, self.total_steps, elapsed_s, self.threads, fingerprint_of(self.learner))
         self.curve.write()
         save_checkpoint(self.out_dir, state, self.model, self.ema, self.optimizer,

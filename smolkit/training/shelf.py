@@ -33,6 +33,7 @@ class Shelf:
         self._sizes: dict[str, int] = {}                     # key -> bytes, of entries this run uses
         self._others = _inventory(folder) if folder else {}  # key -> bytes, of all others, oldest first
         self.bytes = sum(self._others.values())
+        self.full = False                                    # something was turned away
 
     @property
     def count(self) -> int:
@@ -55,6 +56,7 @@ class Shelf:
         size = tensor.nbytes if packed is None else len(packed)
         self._forget(key)
         if not self._make_room(size):
+            self.full = True
             return False
         if packed is None:
             self._memory[key] = tensor
