@@ -3,9 +3,10 @@
     python -m benchmarks.training /path/to/lerobot-venv/bin/python
     python -m benchmarks.training /path/to/lerobot-venv/bin/python --preset tiny --only speed   # to try the program
 
-The same random weights (`base`, 450M), batch 4, two pictures of 480x640, default freezing, float32, the same cores and
-threads. Both sides live in processes of their own and are asked in turn; ratios are of medians. A step is forward,
-backward, clipping and AdamW; looking up what was kept is part of it. Memory is the highest of a fresh process's life.
+The same random weights (`base`, 450M), rounded as the published file stores them, batch 4, two pictures of 480x640,
+default freezing, float32, the same cores and threads. Both sides live in processes of their own and are asked in turn; ratios are of medians. A step is forward,
+backward, clipping and AdamW; looking up what was kept is part of it. Memory is the highest of a fresh process's life:
+LeRobot's loads and makes two steps, ours is a run of two steps that saves its checkpoint and the policy, too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,10 +31,12 @@ from smolkit.machine import free_cores
 from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.fake import tiny_policy
 from smolkit.smolvla.names import theirs
-from smolkit.smolvla.presets import build_preset
+from smolkit.smolvla.presets import as_published, build_preset
 from smolkit.training.config import TrainConfig
-from smolkit.training.learner import make_cache, prepare
+from smolkit.training.learner import SmolVLALearner, make_cache, prepare
+from smolkit.training.loop import train
 from smolkit.training.optimizer import Optimizer
+from smolkit.training.samples import Samples
 
 BATCH, WORDS, REAL_WORDS = 4, 48, 12
 WAYS = {"nothing kept": {"cache": "none"}, "image tokens kept": {"cache": "tokens"}, "notes kept": {"cache": "notes"}}
@@ -41,7 +46,9 @@ MORE = {"notes kept, 4 draws": {"cache": "notes", "draws": 4}}
 def make_files(folder: Path, preset: str) -> dict[str, Path]:
     """A checkpoint of random weights, and a batch as the preprocessor makes it."""
     config, rng = build_preset(preset).config, torch.Generator().manual_seed(0)
-    save_checkpoint(folder / "policy", tiny_policy(seed=0, preset=preset))
+    policy = tiny_policy(seed=0, preset=preset)
+    as_published(policy.model)
+    save_checkpoint(folder / "policy", policy)
     shape = (BATCH, config.chunk_size, config.max_action_dim)
     save_file({**{name: torch.rand(BATCH, 3, 480, 640, generator=rng) for name in config.cameras},
                "observation.state": torch.randn(BATCH, 6, generator=rng),
@@ -57,11 +64,9 @@ def make_files(folder: Path, preset: str) -> dict[str, Path]:
 class Desk:
     """Our side of the pipe; every method is one question."""
 
-    def load(self, folder: str, inputs: str, half_frozen: bool = False, **settings: int) -> dict:
+    def load(self, folder: str, inputs: str) -> dict:
         self.model, self.caches = load_checkpoint(folder).model, {}
-        prepare(self.model, TrainConfig(**settings))
-        if half_frozen:                # as the published file stores them
-            self.model.vision.bfloat16(), self.model.language.bfloat16()
+        prepare(self.model, TrainConfig())
         self.optimizer = Optimizer(self.model, TrainConfig())
         self.batch = load_file(inputs)
         self.drawn = {name: self.batch.pop(name) for name in ("noise", "time")}
@@ -74,6 +79,19 @@ class Desk:
         self.cache = self.caches.setdefault((config.cache, cache_dtype, folder), new)
         filling_s, lookup_s = (self._seconds(self._known) for _ in range(2))
         return {"filling_s": filling_s, "lookup_s": lookup_s, "bytes": self.cache.shelf.bytes if self.cache else 0}
+
+    def run(self, folder: str, out: str, stop_at: int = 2, **settings: object) -> dict:
+        """A run of three steps on four frames, from its start or its newest checkpoint to the step `stop_at`."""
+        policy, rng = load_checkpoint(folder), np.random.default_rng(0)
+        pictures = {name.rpartition(".")[2]: rng.integers(0, 256, (BATCH, 480, 640, 3), np.uint8)
+                    for name in policy.model.config.cameras}
+        samples = Samples(pictures, *rng.normal(0, 20, (2, BATCH, 6)).astype(np.float32), np.zeros(BATCH, int),
+                          np.zeros(BATCH, int), ("put the red cube in the blue box",))
+        config = TrainConfig(steps=3, batch_size=BATCH, threads=torch.get_num_threads(), **settings)
+        stop = threading.Event()
+        train(SmolVLALearner(policy, samples, config), config, Path(out), stop=stop,
+              progress=lambda now: now.step < stop_at or stop.set())
+        return {}
 
     def _seconds(self, work: Callable[[], object]) -> float:
         clock = CLOCKS[os.environ.get("BENCHMARK_CLOCK", "wall")]
@@ -152,15 +170,16 @@ def _difference(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
 
 
 def memory(python: str, files: dict[str, Path], threads: int) -> list[Row]:
-    """The peak of a fresh process that loads the policy and makes two steps."""
+    """The peaks of fresh processes."""
     with LeRobot(python, threads) as lerobot:
         _answered(lerobot.ask("load", folder=files["folder"]))
         loading = _answered(lerobot.ask("step", inputs=files["inputs"]))["peak_mb"]
         theirs_mb = max(loading, _answered(lerobot.ask("step"))["peak_mb"])
-    peaks_mb = {name: _our_peak_mb(files, threads, way) for name, way in WAYS.items()}
-    peaks_mb |= {f"notes kept, {name}": _our_peak_mb(files, threads, WAYS["notes kept"], **how) for name, how in {
-        "layers recomputed": {"recompute": True}, "LoRA of rank 16": {"lora_rank": 16},
-        "layers recomputed, frozen parts in bfloat16": {"recompute": True, "half_frozen": True}}.items()}
+    notes = WAYS["notes kept"]
+    ways = {**WAYS, "notes kept, layers recomputed": {**notes, "recompute": True},
+            "notes kept, LoRA of rank 16": {**notes, "lora_rank": 16}}
+    peaks_mb = {name: _our_peak_mb(files, threads, name, way) for name, way in ways.items()}
+    peaks_mb["notes kept, resumed"] = _our_peak_mb(files, threads, "notes kept", notes, stop_at=3)
     rows = [Row(f"peak memory, {name}", mb, "MiB", 1) for name, mb in [("LeRobot", theirs_mb), *peaks_mb.items()]]
     return rows + [Row(f"peak memory, {name}: of LeRobot's", peak_mb / theirs_mb, "ratio", 1)
                    for name, peak_mb in peaks_mb.items()]
@@ -183,11 +202,11 @@ def keeping(files: dict[str, Path], threads: int) -> list[Row]:
     return rows
 
 
-def _our_peak_mb(files: dict[str, Path], threads: int, way: dict[str, object], **how: int) -> float:
+def _our_peak_mb(files: dict[str, Path], threads: int, name: str, way: dict[str, object], **how: int) -> float:
     with ours(threads) as desk:
-        _answered(desk.ask("load", folder=files["folder"], inputs=files["inputs"], **how))
-        _answered(desk.ask("way", **way))
-        return max(_answered(desk.ask("step"))["peak_mb"] for _ in range(2))
+        out = files["out"].with_name(name)
+        answer = desk.ask("run", folder=files["folder"], out=out, cache_dtype="float32", **way, **how)
+        return _answered(answer)["peak_mb"]
 
 
 def _answered(answer: dict) -> dict:

@@ -96,7 +96,8 @@ class TensorFile(Mapping[str, Tensor]):
     def __init__(self, path: Path, without: str = ""):
         self.path = path
         with safe_open(path, "pt") as file:
-            self._names = dict.fromkeys(name for name in file.keys() if name != without)
+            names = list(file.keys())
+        self._names = dict.fromkeys(name for name in names if name != without)
 
     def __getitem__(self, name: str) -> Tensor:
         self._names[name]                                    # KeyError, as of any mapping

@@ -95,7 +95,8 @@ def test_a_lean_run_learns_the_same_and_saves_the_whole_policy(base, kind, tmp_p
     assert [gone for gone, _ in seen[2:]] == [parts] * 4 and not away(one.policy)
     whole = run(learner(base, cache=kind, max_minutes=9.0), tmp_path / "whole")        # nobody looks ahead
     assert whole.keys() == lean.keys() and all(torch.equal(whole[name], lean[name]) for name in whole)
-    assert not any("vision" in name for name in load_file(list_checkpoints(tmp_path / "lean")[-1] / "model.safetensors"))
+    learned = load_file(list_checkpoints(tmp_path / "lean")[-1] / "model.safetensors")
+    assert not any("vision" in name or "language" in name for name in learned)
 
 
 def test_a_stopped_run_goes_on_to_the_last_bit(base, tmp_path):
