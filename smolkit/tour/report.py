@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smolkit.page import Page, duration, listing, picture, table, timeline, video
 from smolkit.tour import gallery
 from smolkit.tour.journal import write_json
-from smolkit.tour.page import Page, duration, listing, picture, table, timeline, video
 
 if TYPE_CHECKING:
     from smolkit.tour.run import Tour
@@ -52,7 +52,8 @@ def _page(tour: Tour, found: dict, content: dict) -> Page:
     page = Page(f"It worked in {worked} of {content['trials']} unseen scenes",
                 f"A small SmolVLA learned from {look['episodes']} demonstrations, hears “{look['tasks'][0]}” and "
                 "moves an emulated SO-101 through its real driver and safety envelope. Everything below happened "
-                f"on this computer, in {duration(content['total_seconds'])}.", content["ok"])
+                f"on this computer, in {duration(content['total_seconds'])}.", content["ok"],
+                "it works" if content["ok"] else "not good enough yet")
     _verdict(page, tour, found, content)
     page.section("How the time was spent", "One stage after the other.", timeline(content["stages"]))
     _arm(page, tour, found)

@@ -15,7 +15,7 @@ from tests.paths import REPO
 
 MAX_LINES = 450
 # A room imports only rooms before it. The base rooms share the first place: they know only each other.
-BASE = ("report", "lock", "hub", "clock", "machine", "plotting", "session", "messages")
+BASE = ("report", "lock", "hub", "clock", "machine", "plotting", "page", "session", "messages")
 ORDER = ("arm", "cameras", "sim", "safety", "teleop", "data", "smolvla", "training", "deploy",
          "evaluation", "widgets", "kit", "workshop", "lessons", "tour", "cli_teleop", "cli_check", "cli_share", "cli")
 PLACE = {**dict.fromkeys(BASE, 0), **{room: 1 + i for i, room in enumerate(ORDER)}}

@@ -41,6 +41,11 @@ class Finding:
     draw: Callable[[], Figure] | None = None
     alt: str = ""
 
+    @property
+    def level(self) -> str:
+        """ "red", "remark" or "green"."""
+        return "red" if not self.check.ok else "remark" if self.remark else "green"
+
 
 @dataclass(frozen=True)
 class Unit:

@@ -37,7 +37,8 @@ def joints(e: Evidence, place: int, columns: Sequence[int] | None = None, title:
     fig, ax = figure(height=2.8)
     traces(ax, e, place, columns)
     ax.set_title(f"Episode {e.episodes[place]}" + (f": {title}" if title else ", state solid, action dashed"))
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, columnspacing=1.0,
+               handlelength=1.2)
     return fig
 
 
@@ -80,7 +81,8 @@ def offset(e: Evidence, gap: np.ndarray) -> Figure:
     ax.set(xlabel="episode", ylabel="action - state (deg)")
     worst = np.unravel_index(np.abs(gap).argmax(), gap.shape)
     ax.set_title(f"{e.names[e.body[worst[1]]]}: {gap[worst]:+.1f} deg between action and state")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=6, columnspacing=1.0,
+               handlelength=1.2)
     return fig
 
 

@@ -34,7 +34,11 @@ OWN_RECORDING = (*ANY_RECORDING, "SK425", "SK426", "SK427", "SK428", "SK429")
 
 def sense_findings(dataset: Dataset, only: Collection[str] = ()) -> tuple[Finding, ...]:
     """Every sense check's finding; `only` names the codes that are asked."""
-    evidence = Evidence(dataset)
+    return findings_of(Evidence(dataset), only)
+
+
+def findings_of(evidence: Evidence, only: Collection[str] = ()) -> tuple[Finding, ...]:
+    """The same of evidence that was gathered before."""
     return tuple(finding for ask, codes in CHECKS.items() if not only or set(codes) & set(only)
                  for finding in ask(evidence) if not only or finding.check.code in only)
 

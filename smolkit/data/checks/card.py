@@ -1,0 +1,138 @@
+"""The quality card of a dataset: one page to print, and the same for programs.
+
+    card = quality_card("datasets/sick")
+    Path("card.html").write_text(card.html(), encoding="utf-8")        # one file, under 3 MB, no network
+    card.as_dict()["findings"][0]                                      # {"code": "SK426", "ok": False, "episodes": [4], ...}
+
+What is wrong comes first, each with its picture, its likely cause and what to do; then what is worth knowing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smolkit.data.checks import pictures
+from smolkit.data.checks.evidence import Evidence, Finding
+from smolkit.data.checks.sense import findings_of
+from smolkit.data.figures import contact_sheet
+from smolkit.data.reader import Dataset
+from smolkit.page import Page, duration, picture, table, terms, tiles
+from smolkit.report import Check, Report, SmolkitError
+
+MOST_BYTES = 2_400_000                             # of pictures; the page stays under 3 MB
+MARKS = {"red": "✗", "remark": "•", "green": "✓"}
+
+
+@dataclass(frozen=True)
+class QualityCard:
+    """All findings of a dataset; `evidence` is None where its rows cannot be read."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def report(self) -> Report:
+        return Report(f"dataset {self.name}", tuple(finding.check for finding in self.findings))
+
+    def of(self, level: str) -> list[Finding]:
+        """The findings that are "red", a "remark" or "green"."""
+        return [finding for finding in self.findings if finding.level == level]
+
+    def facts(self) -> dict[str, str]:
+        """Sizes at a glance: what -> how much."""
+        e = self.evidence
+        if e is None:
+            return {}
+        cameras = [e.dataset.info.features[key].hwc() for key in e.cameras.values()]
+        sizes = " and ".join(sorted({f"{width} x {height}" for height, width, _ in cameras}))
+        return {"episodes": str(len(e)), "frames": f"{len(e.dataset):,}", "of recording": duration(e.duration_s.sum()),
+                "frames a second": str(e.fps), f"camera{'s' * (len(cameras) != 1)} {sizes}": str(len(cameras)),
+                "joints": str(len(e.names)), f"instruction{'s' * (len(set(e.tasks)) > 1)}": str(len(set(e.tasks)))}
+
+    def as_dict(self) -> dict[str, Any]:
+        findings = [{**asdict(finding.check), "level": finding.level, "episodes": list(finding.episodes)}
+                    for finding in self.findings]
+        return {"title": self.report.title, "ok": self.report.ok, "facts": self.facts(), "findings": findings}
+
+    def html(self) -> str:
+        """The page; pictures beyond its size are left out, of the least urgent findings first."""
+        red, remarks = self.of("red"), self.of("remark")
+        verdict = f"{len(red)} of {len(self.findings)} checks red" if red else "nothing wrong found"
+        page = Page(self.name, _subtitle(self.evidence), not red, verdict)
+        page.section("At a glance", "", tiles(self.facts()), table(["", "check", "found"], [
+            [MARKS[f.level], f.check.name, f.check.found] for f in [*red, *remarks]]))
+        room = MOST_BYTES
+        for heading, kind, group in (("", "bad", red), ("", "remark", remarks)):
+            for finding in group:
+                drawn = _drawn(finding) if room > 0 else ""
+                room -= len(drawn)
+                page.section(finding.check.name, "", _words(finding), drawn, note=finding.check.code, kind=kind)
+        for heading, text, draw in _tour(self.evidence) if self.evidence else ():
+            drawn = picture(draw(), text) if room > 0 else ""
+            room -= len(drawn)
+            page.section(heading, text, drawn)
+        page.section("All that was asked", "", table(["", "check", "found"], [
+            [f"{MARKS[f.level]} {f.check.code}", f.check.name, f.check.found] for f in self.findings]), kind="long")
+        return page.html()
+
+
+def quality_card(path: str | Path, structure: Sequence[Check] = ()) -> QualityCard:
+    """Asks a dataset's folder everything; `structure`: checks of its files that were made before, to go first."""
+    root, first = Path(path), tuple(Finding(check) for check in structure)
+    try:
+        dataset = Dataset(root)
+    except SmolkitError:
+        if not any(not check.ok for check in structure):
+            raise
+        return QualityCard(root.resolve().name, first)
+    with closing(dataset):
+        evidence = Evidence(dataset)
+        return QualityCard(root.resolve().name, (*first, *findings_of(evidence)), evidence)
+
+
+def _subtitle(e: Evidence | None) -> str:
+    if e is None:
+        return "Its rows cannot be read: only its files were looked at."
+    tasks = Counter(e.tasks).most_common(3)
+    said = ", ".join(f"“{task}” ({count})" for task, count in tasks) + ", ..." * (len(set(e.tasks)) > 3)
+    return f"{e.dataset.info.robot_type or 'An arm'}: {said}. Joints in {e.unit.name}: {e.unit.why}."
+
+
+def _words(finding: Finding) -> str:
+    check, pairs = finding.check, {"found": finding.check.found, "expected": finding.check.expected}
+    if finding.episodes:
+        pairs["episodes"] = ", ".join(map(str, finding.episodes[:40])) + ", ..." * (len(finding.episodes) > 40)
+    return terms({**pairs, "likely cause": check.cause, "what to do": check.next_step})
+
+
+def _drawn(finding: Finding) -> str:
+    return picture(finding.draw(), finding.alt) if finding.draw else ""
+
+
+def _tour(e: Evidence) -> list[tuple[str, str, Any]]:
+    """What a healthy dataset looks like, too."""
+    found = []
+    if e.cameras:
+        camera, chosen = next(iter(e.cameras)), np.linspace(0, len(e.looked) - 1, min(18, len(e.looked))).round()
+        firsts = [e.pictures[camera][e.looked[int(rank)]][0] for rank in chosen]
+        found += [("First pictures", f"How {len(firsts)} of the episodes begin, as {camera} sees it.",
+                   partial(contact_sheet, firsts)),
+                  ("Where things lie", "Bright is where first pictures differ: there the things lay.",
+                   partial(pictures.coverage, e))]
+    if e.state:
+        way = np.array([np.abs(np.diff(part, axis=0)).sum() for part in e.state])
+        usual = int(np.abs(e.duration_s - np.median(e.duration_s)).argmin())
+        found += [("A usual episode", "Its joints over time: where the arm was (solid), what it was told (dashed).",
+                   partial(pictures.joints, e, usual)),
+                  ("All episodes", "Each dot is an episode: how long it took, and how far all joints went together.",
+                   partial(pictures.scatter, e, way, np.zeros(len(e), bool)))]
+    return found
