@@ -20,11 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smolkit.arm.joints import GRIPPER
 from smolkit.data.reader import Dataset
 from smolkit.lessons.dataset_desk import IMAGE_PX, attempt, write
-from smolkit.safety.envelope import calibrated_range
-from smolkit.sim.bench import measured_calibration
 from smolkit.teleop.loop import Step
 
 HERE = Path(__file__).parent
@@ -74,7 +71,8 @@ def exchanged(_: int, steps: list[Step], *__: object) -> list[Step]:
 def slipped(_: int, steps: list[Step], *__: object) -> list[Step]:
     """The elbow is read with the calibration of a horn that sat one tooth further."""
     slip_deg = SLIP_DEG * np.eye(6)[ELBOW]
-    return [_standing(step, step.observation.state_deg + slip_deg, step.action_deg) for step in steps]
+    return [replace(step, observation=replace(step.observation, state_deg=step.observation.state_deg + slip_deg))
+            for step in steps]
 
 
 def frozen(_: int, steps: list[Step], *__: object) -> list[Step]:
@@ -85,15 +83,9 @@ def frozen(_: int, steps: list[Step], *__: object) -> list[Step]:
             for k, step in enumerate(steps)]
 
 
-def normalised(_: int, steps: list[Step], *__: object) -> list[Step]:
-    """Recorded with LeRobot's older setting: body joints from -100 to 100 of their calibrated range."""
-    low_deg, high_deg = calibrated_range(measured_calibration())                    # (6,), (6,)
-
-    def to_units(angle_deg: np.ndarray) -> np.ndarray:
-        unit = 200 * (angle_deg - low_deg) / (high_deg - low_deg) - 100
-        unit[GRIPPER] = angle_deg[GRIPPER]                                          # per cent in both settings
-        return unit
-    return [_standing(step, to_units(step.observation.state_deg), to_units(step.action_deg)) for step in steps]
+def followed(_: int, steps: list[Step], *__: object) -> list[Step]:
+    """A script wrote down where the arm was, in place of what it was told."""
+    return [replace(step, action_deg=step.observation.state_deg) for step in steps]
 
 
 def copied(_: int, __: list[Step], shown: list[list[Step]]) -> list[Step]:
@@ -105,12 +97,8 @@ def _seeing(step: Step, images: dict[str, np.ndarray]) -> Step:
     return replace(step, observation=replace(step.observation, images=images))
 
 
-def _standing(step: Step, state_deg: np.ndarray, action_deg: np.ndarray) -> Step:
-    return replace(step, observation=replace(step.observation, state_deg=state_deg), action_deg=action_deg)
-
-
 FAULTS: dict[int, Callable[[int, list[Step], list[list[Step]]], list[Step]]] = {
-    4: thought, 6: exchanged, 7: exchanged, 9: slipped, 10: slipped, 13: frozen, 15: normalised, 17: copied}
+    4: thought, 6: exchanged, 7: exchanged, 9: slipped, 10: slipped, 13: frozen, 15: followed, 16: followed, 17: copied}
 SETS: dict[str, Callable[[], Iterator[list[Step]]]] = {"reach": reach, "pick_place": pick_place, "sick": sick}
 
 
