@@ -125,7 +125,8 @@ class Hub:
     def _upload_mode(self, repository: Repository, file: dict) -> dict:
         old = repository.files().get(file["path"])
         mode = "lfs" if file["path"].endswith((".mp4", ".parquet", ".safetensors")) else "regular"
-        return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": old and _oid(old)}
+        oid = None if old is None else _oid(old) if mode == "regular" else hashlib.sha256(old).hexdigest()
+        return {"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid}
 
     def _batch(self, wish: dict) -> dict:
         """Where to put each large file; nowhere for one that is here."""

@@ -1,5 +1,6 @@
-"""Datasets by their names on the Hugging Face Hub: only the files that are needed, kept for times without a network.
+"""Datasets by their names on the Hugging Face Hub: pushed with a card, pulled where needed, kept for later.
 
+    push_dataset("my/folder", "owner/name", licence="cc-by-4.0", looked=True, sheet=Path("look.jpg"))
     root = hub_dataset("owner/name")                        # its folder in the cache: Dataset(root) reads it
     root = hub_dataset("owner/name", episodes=[3])          # only the files that hold episode 3
     on_hub("owner/name").fetch("meta/info.json")            # one file, for streaming
@@ -11,14 +12,21 @@ As LeRobot does, the tag v3.0 is read, not the newest commit: a tag moves when a
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smolkit import hub
+from smolkit.data.claim import Claim
 from smolkit.data.layout import Layout, load_layout
-from smolkit.data.schema import READABLE_VERSIONS, parse_version
-from smolkit.report import SmolkitError
+from smolkit.data.privacy import private_data
+from smolkit.data.reader import Dataset
+from smolkit.data.readme import card
+from smolkit.data.schema import INFO_PATH, READABLE_VERSIONS, parse_version
+from smolkit.report import Report, SmolkitError
 
 
 @dataclass(frozen=True)
@@ -86,3 +94,37 @@ def dataset_folder(source: str | Path, revision: str | None = None, episodes: Se
     if isinstance(source, str) and not Path(source).exists() and hub.is_hub_id(source):
         return hub_dataset(source, revision, episodes)
     return Path(source)
+
+
+def dataset_files(root: Path) -> dict[str, Path]:
+    """Path -> file of all that belongs to a dataset: what its tables name, and they. No locks, journals, scratch."""
+    meta = [path.relative_to(root).as_posix() for path in sorted((root / "meta").rglob("*"))
+            if path.suffix in (".json", ".jsonl", ".parquet") and path.is_file()]
+    readme = ["README.md"] if (root / "README.md").is_file() else []
+    return {name: root / name for name in [*episode_files(load_layout(root)), *meta, *readme]}
+
+
+@contextmanager
+def at_rest(root: Path) -> Iterator[None]:
+    """Nobody records into it meanwhile."""
+    if not (root / INFO_PATH).is_file() or not os.access(root, os.W_OK):          # a stick may be read-only
+        yield
+        return
+    with Claim(root):
+        yield
+
+
+def push_dataset(root: Path | str, name: str, *, sheet: Path, licence: str | None, looked: bool = False,
+                 private: bool = True, update: bool = False, quality: Mapping[str, Any] | None = None,
+                 tell: Callable[[Report], None] = Report.raise_if_red) -> str:
+    """One commit with the dataset, its card and a preview, and the version's tag on it; returns the commit's address.
+
+    `sheet`, `licence`, `looked`: see `private_data`; `quality`: the dict of a check's report, for the card. After any
+    error the same call goes on. Errors: SK495 what is private, SK496 the Hub's, and the reader's.
+    """
+    with at_rest(Path(root)), closing(Dataset(root)) as dataset:
+        report = private_data(dataset, sheet, licence, looked)
+        tell(report)
+        report.raise_if_red()
+        files = {**dataset_files(dataset.root), **card(dataset, name, str(licence), quality)}
+        return hub.push(name, files, dataset.info.codebase_version, private=private, update=update)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from huggingface_hub import constants
+from PIL import Image
 
-from smolkit.data.hub import dataset_folder, hub_dataset, on_hub
+from smolkit.data.claim import Claim
+from smolkit.data.hub import dataset_folder, hub_dataset, on_hub, push_dataset
 from smolkit.data.reader import Dataset
 from smolkit.data.store import Limits
-from smolkit.report import SmolkitError
+from smolkit.report import Check, Report, SmolkitError
 from tests.data.recording import new
 from tests.paths import shared
 
@@ -92,3 +97,69 @@ def test_a_folder_goes_before_a_name(hub, made, monkeypatch):
     monkeypatch.chdir(made.parent.parent)
     assert dataset_folder(f"{made.parent.name}/{made.name}") == Path(made.parent.name, made.name)
     assert dataset_folder("nowhere") == Path("nowhere") and not hub.requests
+
+
+def push(root: Path, name: str = NAME, **options) -> str:
+    options = {"sheet": root.parent / "look.jpg", "licence": "cc-by-4.0", "looked": True, **options}
+    return push_dataset(root, name, **options)
+
+
+def test_a_pushed_dataset_reads_the_same_and_brings_no_scratch(hub, made, tmp_path):
+    root = shutil.copytree(made, tmp_path / "cube")
+    for scratch in ("images/observation.images.front/frame.png", "meta/info.json.staged", ".pending/0", "notes.txt"):
+        (root / scratch).parent.mkdir(parents=True, exist_ok=True)
+        (root / scratch).write_text("x")
+    address = push(root)
+    there = hub.repositories[NAME]
+    assert there.private and address.endswith(there.find("main")) and there.tags == {"v3.0": there.find("main")}
+    ours = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert set(there.files()) == {*ours, "README.md", "preview.gif", ".gitattributes"}
+    assert same(rows(hub_dataset(NAME)), rows(made))
+    assert not (root / "README.md").exists() and not (root / ".recording.lock").exists()
+
+
+def test_the_card_is_what_lerobot_and_the_visualiser_look_for(hub, made):
+    quality = Report("check", (Check("SK426", "no long pauses", False, "30 %", "a|`<b>", "", ""),)).as_dict()
+    push(made, quality=quality)
+    text = hub.repositories[NAME].files()["README.md"].decode()
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["license"] == "cc-by-4.0" and "LeRobot" in front["tags"] and front["task_categories"] == ["robotics"]
+    assert front["configs"] == [{"config_name": "default", "data_files": "data/*/*.parquet"}]
+    assert "RED SK426 no long pauses: a/'&lt;b>" in text and "path=%2Frobots%2Fcube" in text and "- push" in text
+    picture = Image.open(io.BytesIO(hub.repositories[NAME].files()["preview.gif"]))
+    assert picture.n_frames == 3 and picture.info["duration"] == 100
+
+
+def test_a_second_push_needs_a_word_and_takes_away_what_is_gone(hub, made, tmp_path):
+    hub.add(NAME, made, tag="v3.0", private=True)
+    with pytest.raises(SmolkitError, match=r"SK496(.|\n)*the name is taken(.|\n)*--update"):
+        push(made)
+    there, smaller = hub.repositories[NAME], new(tmp_path / "smaller", [2])
+    push(smaller, update=True)
+    assert there.tags["v3.0"] == there.find("main") and "data/chunk-000/file-001.parquet" not in there.files()
+    assert same(rows(hub_dataset(NAME)), rows(smaller))
+
+
+def test_a_pull_that_broke_off_goes_on_and_leaves_nothing_that_looks_whole(hub, made):
+    hub.add(NAME, made, tag="v3.0")
+    hub.fail = [("GET /datasets/robots/cube/resolve/.*parquet", 404)]
+    with pytest.raises(SmolkitError, match="SK497"):
+        hub_dataset(NAME)
+    constants.HF_HUB_OFFLINE = True                            # the fixture sets it back
+    with pytest.raises(SmolkitError, match=r"SK497(.|\n)*HF_HUB_OFFLINE"):
+        hub_dataset(NAME)
+    constants.HF_HUB_OFFLINE = False
+    assert same(rows(hub_dataset(NAME)), rows(made))
+
+
+def test_nothing_leaves_before_a_person_looked_and_chose(hub, made):
+    for missing in ({"licence": None}, {"looked": False}):
+        with pytest.raises(SmolkitError, match="SK495"):
+            push(made, **missing)
+    assert not hub.requests and (made.parent / "look.jpg").stat().st_size > 1000
+
+
+def test_a_dataset_that_is_being_recorded_stays(hub, made):
+    with Claim(made), pytest.raises(SmolkitError, match="SK417"):
+        push(made)
+    assert not hub.requests

@@ -1,0 +1,96 @@
+"""Copies that are whole or not there: to a folder or a USB stick, and back, compared by their sums.
+
+    copy_whole({"meta/info.json": source / "meta/info.json"}, Path("/media/stick/cube"))
+
+A copy grows under another name (`.cube.part`) beside its place, each file synced and compared with its original; it
+gets its name as the last step. A stick pulled out in the middle leaves only the other name; the same call goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from smolkit.data.bundle import SUMS, faults, listed, sha256
+from smolkit.data.files import sync_folder, write_synced
+from smolkit.data.schema import check_relative
+from smolkit.report import Check, Report, SmolkitError
+
+
+def copy_whole(files: Mapping[str, Path | bytes], place: Path, known: Mapping[str, str] | None = None,
+               sums: bool = True) -> Path:
+    """Copies `files` (path below `place` -> path or content) and, if `sums`, their SHA256SUMS; returns `place`.
+
+    known: the sums that the originals must have. A `place` with the same content is fine. Errors: SK498 another content
+    there; an original that is not as `known` says; a disk that is full, gone, or gives back other bytes.
+    """
+    wanted = {}
+    part = place.with_name(f".{place.name}.part")
+    try:
+        for name, source in files.items():
+            wanted[check_relative(name)] = _sum(name, source, known)
+            if place.exists():
+                continue
+            _copy(source, part / name, wanted[name])
+        lines = "".join(f"{digest}  {name}\n" for name, digest in wanted.items())
+        if place.exists():
+            return _same(place, wanted)
+        _remove_others(part, {*wanted, *([SUMS] if sums else [])})
+        if sums:
+            write_synced(part / SUMS, lines.encode())
+        os.replace(part, place)
+        sync_folder(place.parent)
+    except OSError as error:
+        raise SmolkitError("SK498", f"a whole copy in {place}", str(error), "the stick was pulled out, or it is full",
+                           "mend that and run the same command again: what arrived is kept") from error
+    return place
+
+
+def _sum(name: str, source: Path | bytes, known: Mapping[str, str] | None) -> str:
+    found = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256(source)
+    if known is not None and known.get(name) != found:
+        raise SmolkitError("SK498", f"{name} as {SUMS} beside it says", "other bytes, or not listed",
+                           "the stick is failing, or somebody changed the copy",
+                           f"make that copy anew; if you changed it yourself, remove its {SUMS}")
+    return found
+
+
+def _copy(source: Path | bytes, place: Path, wanted: str) -> None:
+    if place.is_file() and sha256(place) == wanted:
+        return                                                         # it arrived before the break
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, bytes):
+        write_synced(place, source)
+    else:
+        with open(source, "rb") as old, open(place, "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+            new.flush()
+            os.fsync(new.fileno())
+    if sha256(place) != wanted:
+        raise OSError(f"{place.name} reads back with other bytes than were written")
+
+
+def _remove_others(part: Path, keep: set[str]) -> None:
+    """What an earlier try with other contents left."""
+    for path in part.rglob("*"):
+        if path.is_file() and path.relative_to(part).as_posix() not in keep:
+            path.unlink()
+
+
+def _same(place: Path, wanted: Mapping[str, str]) -> Path:
+    if all((place / name).is_file() and sha256(place / name) == digest for name, digest in wanted.items()):
+        return place
+    raise SmolkitError("SK498", f"nothing yet in {place}", "a folder with something else",
+                       "an earlier copy, or another dataset of that name", "choose another name, or move it away")
+
+
+def verify(folder: Path) -> Report:
+    """Is a copy or a bundle as it was made? SK498 for all that is not."""
+    wrong = faults(folder)
+    return Report(f"{folder.name}: each file against {SUMS}", (Check(
+        "SK498", "files", not wrong, "all as they were copied",
+        f"{len(wrong)} others: {'; '.join(wrong[:5])}" if wrong else f"{len(listed(folder))} as they were copied",
+        "the stick is failing, the copy broke off, or somebody changed it", "make the copy anew"),))
