@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smolkit.data.files import damaged, missing
@@ -63,11 +64,22 @@ def read_table(source: Path | io.BytesIO, columns: Sequence[str] | None = None) 
         raise damaged(_name(source), _first_line(error)) from error
 
 
-def _read(file: pq.ParquetFile, columns: Sequence[str] | None, most_bytes: int) -> pa.Table:
+def read_group(path: Path, group: int, column: str) -> pa.ChunkedArray:
+    """One column of one row group."""
+    file = open_table(path)
+    try:
+        return _read(file, [column], FREE_BYTES + TIMES_PACKED * _file_bytes(path), [group]).column(0)
+    except _UNREADABLE as error:
+        raise damaged(path, _first_line(error)) from error
+
+
+def _read(file: pq.ParquetFile, columns: Sequence[str] | None, most_bytes: int,
+          groups: Sequence[int] | None = None) -> pa.Table:
     """Batch by batch: a dictionary lets a million rows repeat one long text."""
     batches, taken = [], 0
     largest = max((chunk.total_uncompressed_size for chunk in _chunks(file.metadata)), default=0)
-    for batch in file.iter_batches(min(4096, max(8, FREE_BYTES // max(1, largest))), columns=columns):
+    rows = min(4096, max(8, FREE_BYTES // max(1, largest)))
+    for batch in file.iter_batches(rows, row_groups=groups, columns=columns):
         taken += batch.nbytes
         if taken > most_bytes:
             raise ValueError(f"more than {most_bytes:,} bytes in its columns")
@@ -107,16 +119,33 @@ def _values(column: pa.ChunkedArray, feature: Feature) -> Any:
         return column.to_pylist()
     if feature.dtype == "image":
         return [cell["bytes"] for cell in column.to_pylist()]
-    values = column.combine_chunks()
-    if isinstance(values, pa.ExtensionArray):        # Hugging Face's Array2D where `datasets` is imported
-        values = values.storage
-    while pa.types.is_nested(values.type):
-        values = values.flatten()
-    shape = () if feature.shape == (1,) else feature.shape
-    if values.null_count:
-        raise ValueError(f"{values.null_count} empty cells in a column of {feature.dtype}")
-    flat = values.to_numpy(zero_copy_only=False).astype(feature.dtype, copy=False)
-    return flat.reshape(len(column), *shape)
+    values, shape = _flat(column.combine_chunks(), feature)
+    flat = values.to_numpy(zero_copy_only=False)
+    if flat.dtype.kind not in "fiub":
+        raise ValueError(f"a column of {values.type}, info.json says {feature.dtype}")
+    with np.errstate(invalid="ignore"):
+        numbers = flat.astype(feature.dtype, copy=False)
+    if numbers.dtype.kind in "iub" and not np.array_equal(numbers, flat):
+        raise ValueError(f"a column of {values.type} whose values are not {feature.dtype}")
+    return numbers.reshape(len(column), *shape)
+
+
+def _flat(values: pa.Array, feature: Feature) -> tuple[pa.Array, tuple[int, ...]]:
+    """All numbers of a column of (nested) lists, each of exactly the promised length; and the shape of a row."""
+    values, nested = _storage(values), feature.shape
+    for size in nested if pa.types.is_nested(values.type) else feature.row_shape:
+        lengths = pc.list_value_length(values).unique().to_pylist() if pa.types.is_nested(values.type) else ["no list"]
+        if values.null_count or (len(values) and lengths != [size]):
+            raise ValueError(f"rows of {lengths} entries, info.json says {list(feature.shape)}")
+        values = _storage(values.flatten())
+    if pa.types.is_nested(values.type) or values.null_count:
+        raise ValueError(f"{values.null_count} empty cells in a column of {values.type}, not {feature.dtype}")
+    return values, feature.row_shape
+
+
+def _storage(values: pa.Array) -> pa.Array:
+    """Hugging Face's Array2D is an extension type where `datasets` is imported, nested lists elsewhere."""
+    return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
 def to_table(columns: Columns, features: Mapping[str, Feature]) -> pa.Table:

@@ -62,8 +62,28 @@ class Layout:
     tasks: tuple[str, ...]
 
 
+def inside(root: Path, file: str) -> Path:
+    """root/file, which no symbolic link may lead out of the folder; SK405, and SK403 where it is absent.
+
+    The Hub's cache is made of links: its folders snapshots/<revision> point into blobs, beside them.
+    """
+    path, home = root / file, root.resolve()
+    real = path.resolve()
+    allowed = (home, home.parents[1] / "blobs") if home.parent.name == "snapshots" else (home,)
+    if not any(real.is_relative_to(folder) for folder in allowed):
+        raise SmolkitError("SK405", f"a file inside {root}", f"{path} is a link to the outside",
+                           "a dataset of somebody else that wants to read your files, or a folder that you moved",
+                           "copy the file to the place of the link, if you trust it")
+    if not real.is_file():
+        raise missing(path)
+    return path
+
+
 def load_layout(root: Path) -> Layout:
     """Reads every table below meta/; raises SmolkitError naming the file that is absent or damaged."""
+    for path in (root / "meta").rglob("*"):
+        if not path.is_dir():
+            inside(root, path.relative_to(root).as_posix())
     info = load_info(root)
     tables = _tables_v3 if info.version >= (3, 0) else _tables_v2
     episodes, tasks = tables(root, info) if info.total_episodes else ([], [])

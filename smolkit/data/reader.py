@@ -1,32 +1,33 @@
-"""Reading a LeRobot dataset (v3.0, v2.1): rows as arrays, frames decoded exactly, no network, no cache files.
+"""Reading a LeRobot dataset (v3.0, v2.1, v2.0): rows as arrays, frames decoded exactly, no network.
 
     dataset = Dataset("datasets/red_cube")
     dataset[0]["observation.images.front"]               # (H, W, 3) uint8; as_torch: (3, H, W) float
     dataset.episode(3)["action"]                         # (T, 6) float32
     dataset.frames("observation.images.wrist", [0, 7])   # (2, H, W, 3) uint8
+    dataset.batch([5, 0, 7])["action"]                   # (3, 6); each video decoded once, front to back
     everything = dataset.to_arrays(size=(64, 64))        # for training: all rows, all frames, in memory
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from smolkit.data.columns import Columns, join, read_columns, take
-from smolkit.data.files import damaged, missing
+from smolkit.data.columns import Columns
+from smolkit.data.files import damaged
+from smolkit.data.frame_cache import cached_frames
 from smolkit.data.layout import Episode, Layout, json_lines, load_layout
+from smolkit.data.pictures import Shots, Size, decode_image, frame_shape
+from smolkit.data.rows import load_rows
 from smolkit.data.schema import EXTRA_PATH, STATS_PATH, read_object
 from smolkit.data.stats import Stats, from_json, merge_stats
-from smolkit.data.video import VideoPool
+from smolkit.machine import free_cores
 from smolkit.report import SmolkitError
-
-Size = tuple[int, int]             # (height, width) px
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,28 @@ class Dataset:
     `episodes` keeps some of them (rows in file order, as LeRobot does). `delta_timestamps`
     ({feature: [seconds]}) stacks neighbouring rows on a new first axis, clamped to the episode, with
     `<feature>_is_pad`. With `as_torch` an item holds tensors of LeRobot's shapes; cameras are then
-    float32 (3, H, W) in 0..1 unless `float_chw=False` keeps them uint8 (H, W, 3).
+    float32 (3, H, W) in 0..1 unless `float_chw=False` keeps them uint8 (H, W, 3). Depth stays what its file holds:
+    levels (H, W, 1) uint16. Cameras are decoded by `threads` threads at a time (None: one each, while cores last).
+
+    It is what a torch DataLoader takes: items by number, batches by `__getitems__`, workers by fork or spawn.
 
     Raises SmolkitError: SK401..SK406 for what is missing, damaged or contradictory (the file is named),
-    SK408 for an empty dataset, SK409 for an unfit argument.
+    SK408 for an empty dataset, SK409 for an unfit argument, SK440 where the pictures don't fit into memory.
     """
 
     def __init__(self, root: str | Path, episodes: Sequence[int] | None = None, *, as_torch: bool = False,
                  delta_timestamps: Mapping[str, Sequence[float]] | None = None,
-                 float_chw: bool | None = None, tolerance_s: float = 1e-4):
+                 float_chw: bool | None = None, tolerance_s: float = 1e-4, threads: int | None = None):
         self.root = Path(root)
         self.layout = load_layout(self.root)
         self.info = self.layout.info
         self.episodes = _select(self.layout, episodes)
         self.as_torch, self._float_chw = as_torch, as_torch if float_chw is None else float_chw
+        self._threads = threads or free_cores()
         self._deltas = _frame_offsets(self.layout, delta_timestamps or {}, tolerance_s)
-        self.columns = _load_rows(self.layout, self.episodes)
+        self.columns = load_rows(self.layout, self.episodes)
         self.starts = np.cumsum([0, *(episode.length for episode in self.episodes)])      # (E + 1,)
-        self._videos = VideoPool(self.info.fps)
-        self._check_videos()
+        self._shots = {key: Shots(self.root, key, self.episodes, self.info) for key in self.info.video_keys}
 
     @property
     def fps(self) -> int:
@@ -90,13 +94,28 @@ class Dataset:
         """One row: every feature, `task`, and what `delta_timestamps` asks for."""
         if not -len(self) <= position < len(self):
             raise IndexError(f"row {position} of a dataset with {len(self)} rows")
-        position %= len(self)
-        item: dict[str, Any] = {}
-        for key, feature in self.info.features.items():
-            if feature.is_camera or key in self.columns:
-                item.update(self._entry(key, position))
-        item["task"] = self.tasks[int(self.columns["task_index"][position])]
-        return self._as_tensors(item) if self.as_torch else item
+        return self.__getitems__([position % len(self)])[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """The items of `batch`, one by one, as a DataLoader asks for them."""
+        whole = self.batch(positions)
+        return [{key: values[i] for key, values in whole.items()} for i in range(len(positions))]
+
+    def batch(self, positions: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Many rows at once, in this order: feature -> (n, ...), `task` a list of n texts.
+
+        Every video file is decoded once from front to back, whatever the order, and the cameras side by side.
+        """
+        wanted = self._known(positions)
+        rows = {key: self._neighbours(wanted, self._deltas.get(key)) for key in (*self.camera_keys, *self.columns)}
+        pictures, whole = self._pictures(rows), {}
+        for key in self.info.features:
+            if key in rows:
+                whole[key] = self._values(key, rows[key], pictures.get(key))
+            if key in rows and key in self._deltas:
+                whole[f"{key}_is_pad"] = rows[key] != wanted[:, None] + self._deltas[key]
+        whole["task"] = [self.tasks[int(i)] for i in self.columns["task_index"][wanted]]
+        return self._as_tensors(whole) if self.as_torch else whole
 
     def positions(self, episode_index: int) -> range:
         """The rows of an episode, as positions in this dataset."""
@@ -113,32 +132,36 @@ class Dataset:
         part = {key: values[rows.start:rows.stop] for key, values in self.columns.items()}
         return {**part, "task": [self.tasks[int(i)] for i in part["task_index"]]}
 
-    def frames(self, key: str, positions: Sequence[int] | np.ndarray,
-               size: Size | None = None) -> np.ndarray:
-        """The camera's frames at these rows, in this order; (n, H, W, 3) uint8, `size` (H, W) px resizes."""
-        wanted = np.asarray(positions, dtype=int).reshape(-1)
-        height, width = size or self.info.features[key].hwc()[:2]
-        out = np.empty((len(wanted), height, width, 3), np.uint8)
-        if not self.info.features[key].is_video:
-            for slot, position in enumerate(wanted):
-                out[slot] = _decode_image(self.columns[key][position], size)
-            return out
-        for file, slots, numbers in self._by_file(key, wanted):
-            images = self._videos.get(self.root / file).read(numbers, size)
-            for slot, image in zip(slots, images, strict=True):
-                if image.shape != out.shape[1:]:
-                    raise damaged(self.root / file, f"frames {image.shape}, info.json says {out.shape[1:]}")
-                out[slot] = image
+    def frames(self, key: str, positions: Sequence[int] | np.ndarray, size: Size | None = None,
+               out: np.ndarray | None = None) -> np.ndarray:
+        """The camera's frames at these rows, in this order; (n, H, W, 3) uint8, `size` (H, W) px resizes.
+
+        A camera of one channel gives (n, H, W, 1), depth as uint16 levels. `out` is filled if it is given.
+        """
+        wanted, feature = self._known(positions), self.info.features[key]
+        if out is None:
+            out = _room((len(wanted), *frame_shape(feature, size)), feature.pixel_dtype)
+        if feature.is_video:
+            places = np.searchsorted(self.starts, wanted, side="right") - 1               # (n,)
+            self._shots[key].read(places, wanted - self.starts[places], feature.hwc(), size, out)
+        else:
+            for slot in np.argsort(wanted, kind="stable"):
+                out[slot] = decode_image(self.columns[key][wanted[slot]], feature, size)
         return out
 
-    def to_arrays(self, size: Size | None = None, cameras: Sequence[str] | None = None) -> Arrays:
+    def to_arrays(self, size: Size | None = None, cameras: Sequence[str] | None = None,
+                  cache: str | Path | None = None) -> Arrays:
         """All rows and all frames, every video decoded once from front to back.
 
-        Memory: rows x height x width x 3 bytes per camera; `size` (H, W) px shrinks while decoding.
+        Memory: rows x height x width x 3 bytes per camera; `size` (H, W) px shrinks while decoding. With `cache`,
+        a folder, the frames are decoded only the first time, and stay on the disk (smolkit.data.frame_cache).
         """
         keys = self.camera_keys if cameras is None else cameras
-        frames = {key: self.frames(key, np.arange(len(self)), size) for key in keys}
-        numbers = {key: values for key, values in self.columns.items() if key not in self.camera_keys}
+        if cache is None:
+            frames = {key: self.frames(key, np.arange(len(self)), size) for key in keys}
+        else:
+            frames = {key: cached_frames(self, key, size, Path(cache)) for key in keys}
+        numbers = {key: values[:] for key, values in self.columns.items() if key not in self.camera_keys}
         return Arrays(numbers, frames, self.tasks, self.starts)
 
     def stats(self) -> dict[str, Stats]:
@@ -151,58 +174,69 @@ class Dataset:
         return read_object(path) if path.is_file() else {}
 
     def close(self) -> None:
-        self._videos.close()
+        for shots in self._shots.values():
+            shots.close()
 
-    def _entry(self, key: str, position: int) -> dict[str, Any]:
-        offsets = self._deltas.get(key)
+    def _known(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(n,) positions; numpy would take row -1 for the last one."""
+        wanted = np.asarray(positions, dtype=int).reshape(-1)
+        strange = wanted[(wanted < 0) | (wanted >= len(self))]
+        if len(strange):
+            raise SmolkitError("SK409", f"rows in 0..{len(self) - 1}", str(strange[0]),
+                               "the rows were counted in another dataset, or in all of its episodes",
+                               "take them from dataset.positions(episode)")
+        return wanted
+
+    def _neighbours(self, wanted: np.ndarray, offsets: np.ndarray | None) -> np.ndarray:
+        """Rows at these offsets, clamped to the episode: (n, T), or (n,) without offsets."""
         if offsets is None:
-            camera = key in self.camera_keys
-            return {key: self.frames(key, [position])[0] if camera else self.columns[key][position]}
-        rows, is_pad = self._neighbours(position, offsets)
-        if key in self.camera_keys:
-            values = self.frames(key, rows)
-            values = values[0] if len(rows) == 1 and self.info.features[key].is_video else values
-        else:
-            column = self.columns[key]
-            values = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
-        return {key: values, f"{key}_is_pad": is_pad}
+            return wanted
+        places = np.searchsorted(self.starts, wanted, side="right") - 1
+        return np.clip(wanted[:, None] + offsets, self.starts[places, None], self.starts[places + 1, None] - 1)
 
-    def _neighbours(self, position: int, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows at these offsets, clamped to the episode; (T,) positions and (T,) bool where clamped."""
-        place = int(np.searchsorted(self.starts, position, side="right")) - 1
-        wanted = position + offsets
-        rows = np.clip(wanted, self.starts[place], self.starts[place + 1] - 1)
-        return rows, rows != wanted
+    def _pictures(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Each camera's frames at its rows; decoding leaves Python to other threads."""
+        def one(key: str) -> np.ndarray:
+            return self.frames(key, rows[key].reshape(-1))
 
-    def _by_file(self, key: str, wanted: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """(mp4, slots in the answer, ascending frame numbers in the mp4) for the wanted positions."""
-        places = np.searchsorted(self.starts, wanted, side="right") - 1                   # (n,)
-        spans = [episode.videos[key] for episode in self.episodes]
-        first = np.array([round(span.from_s * self.fps) for span in spans])
-        numbers = first[places] + wanted - self.starts[places]
-        files = np.array([span.file for span in spans])[places]
-        for file in dict.fromkeys(files.tolist()):
-            slots = np.flatnonzero(files == file)
-            slots = slots[np.argsort(numbers[slots], kind="stable")]
-            yield file, slots, numbers[slots]
+        keys = self.camera_keys
+        if min(self._threads, len(keys)) < 2:
+            return {key: one(key) for key in keys}
+        with ThreadPoolExecutor(min(self._threads, len(keys))) as pool:
+            return dict(zip(keys, pool.map(one, keys), strict=True))
 
-    def _check_videos(self) -> None:
-        for file in {span.file for episode in self.episodes for span in episode.videos.values()}:
-            if not (self.root / file).is_file():
-                raise missing(self.root / file)
+    def _values(self, key: str, rows: np.ndarray, pictures: np.ndarray | None) -> Any:
+        """The feature at rows (n,) or (n, T); a video of one neighbour has no axis for it, as in LeRobot."""
+        if pictures is not None:
+            squeezed = self.info.features[key].is_video and rows.shape[1:] == (1,)
+            return pictures if squeezed else pictures.reshape(*rows.shape, *pictures.shape[1:])
+        column = self.columns[key]
+        if isinstance(column, np.ndarray):
+            return column[rows]
+        return [[column[i] for i in row] if rows.ndim > 1 else column[row] for row in rows]
 
-    def _as_tensors(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _as_tensors(self, whole: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         def one(key: str, value: Any) -> Any:
-            if isinstance(value, str | list):
+            if isinstance(value, list):
                 return value
-            tensor = torch.as_tensor(value)
             if key in self.camera_keys and self._float_chw:
-                return tensor.movedim(-1, -3).contiguous().float() / 255          # (..., 3, H, W) in 0..1
-            return tensor
+                depth = value.dtype != np.uint8
+                value = np.ascontiguousarray(np.moveaxis(value, -1, -3), np.float32)      # (..., 3, H, W)
+                return torch.from_numpy(value) if depth else torch.from_numpy(value).div_(255)
+            return torch.as_tensor(value)
 
-        return {key: one(key, value) for key, value in item.items()}
+        return {key: one(key, value) for key, value in whole.items()}
+
+
+def _room(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise SmolkitError("SK440", f"memory for {shape[0]} pictures of {shape[1]} x {shape[2]} px", str(error),
+                           "all pictures of a dataset at once, in full size",
+                           "give to_arrays a size=, or a cache= folder; or read them in batches") from error
 
 
 def load_stats(root: Path, version: tuple[int, int]) -> dict[str, Stats]:
@@ -254,44 +288,3 @@ def _frame_offsets(layout: Layout, deltas: Mapping[str, Sequence[float]],
             raise SmolkitError("SK409", f"times of {key} that are multiples of 1/{fps} s", str(list(seconds)),
                                "the policy was made for another frame rate", "use n / dataset.fps")
     return offsets
-
-
-def _load_rows(layout: Layout, episodes: tuple[Episode, ...]) -> Columns:
-    """The rows of these episodes in order, each file read once, checked against the episodes table."""
-    parts = []
-    for file in dict.fromkeys(episode.data_file for episode in episodes):
-        here = [episode for episode in episodes if episode.data_file == file]
-        columns = read_columns(layout.root / file, layout.info.features)
-        part = take(columns, np.isin(columns["episode_index"], [episode.index for episode in here]))
-        _check_rows(layout.root / file, part, here)
-        _check_tasks(layout, layout.root / file, part["task_index"])
-        parts.append(part)
-    return join(parts)
-
-
-def _check_tasks(layout: Layout, path: Path, task_index: np.ndarray) -> None:
-    """Python would take task -1 for the last one."""
-    strange = task_index[(task_index < 0) | (task_index >= len(layout.tasks))]
-    if len(strange):
-        raise SmolkitError("SK406", f"task_index in 0..{len(layout.tasks) - 1} in {path}", str(strange[0]),
-                           "the tasks table belongs to another recording, or was edited",
-                           "copy the whole dataset again")
-
-
-def _check_rows(path: Path, part: Columns, episodes: list[Episode]) -> None:
-    wanted = np.concatenate([np.arange(e.from_index, e.to_index) for e in episodes])
-    owners = np.repeat([e.index for e in episodes], [e.length for e in episodes])
-    if not (np.array_equal(part["index"], wanted) and np.array_equal(part["episode_index"], owners)):
-        span = f"{episodes[0].index}..{episodes[-1].index}"
-        raise SmolkitError("SK406", f"{len(wanted)} rows of episodes {span} in order in {path}",
-                           f"{len(part['index'])} rows, or in another order",
-                           "the file belongs to another recording, or an edit broke off",
-                           "copy the whole dataset again")
-
-
-def _decode_image(encoded: bytes, size: Size | None) -> np.ndarray:
-    try:
-        picture = Image.open(io.BytesIO(encoded)).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise damaged(Path("(a picture inside a data file)"), str(error)) from error
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BOX) if size else picture)

@@ -13,6 +13,7 @@ A dataset may come from a stranger, so its templates are parsed by us and can't 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,8 @@ AUTOMATIC = {"timestamp": "float32", "frame_index": "int64", "episode_index": "i
 NUMBERS = {"float16", "float32", "float64", "int8", "int16", "int32", "int64",
            "uint8", "uint16", "uint32", "uint64", "bool"}
 DTYPES = NUMBERS | {"string", "image", "video", "language"}      # "language": annotations, which are not read
+LONGEST = 200                           # of a name in a path; file systems end at 255 bytes
+MOST_NUMBERS = 2**28                    # in one row of one feature: four channels of 8192 x 8192
 NEEDED = ("index", "episode_index", "task_index")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d{1,2})d)?\}")
 _KNOWN = ("codebase_version", "robot_type", "total_episodes", "total_frames", "total_tasks",
@@ -63,6 +66,23 @@ class Feature:
     def is_number(self) -> bool:
         return self.dtype in NUMBERS
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row in memory: a feature of shape [1] is a plain number."""
+        return () if self.shape == (1,) else self.shape
+
+    @property
+    def is_depth(self) -> bool:
+        """Distances, not colours. The mark has stood in three places: LeRobot 0.6.2, 0.4.4, and sets of v2.0."""
+        infos = [self.extra, *(self.extra.get(name) for name in ("info", "video_info"))]
+        return any(info.get(mark) is True for info in infos if isinstance(info, Mapping)
+                   for mark in ("is_depth_map", "video.is_depth_map"))
+
+    @property
+    def pixel_dtype(self) -> str:
+        """Depth of one channel keeps its 12 or 16 bits; everything else is 8-bit."""
+        return "uint16" if self.is_depth and self.hwc()[2] == 1 else "uint8"
+
     def hwc(self) -> tuple[int, int, int]:
         """(height, width, channels) in px: old sets put the channels first, as `names` tells.
 
@@ -70,8 +90,11 @@ class Feature:
         (480, 640, 3)
         """
         first, second, third = self.shape
-        if isinstance(self.names, list) and self.names:
-            channels_first = str(self.names[0]).startswith("channel")
+        names = self.names
+        if isinstance(names, Mapping):                     # {"axes": ["channels", "height", "width"]}
+            names = next((value for value in names.values() if isinstance(value, list)), None)
+        if isinstance(names, list) and any(str(name).startswith("channel") for name in names):
+            channels_first = str(names[0]).startswith("channel")
         else:
             channels_first = first in (1, 3) and third not in (1, 3)
         return (second, third, first) if channels_first else (first, second, third)
@@ -89,6 +112,8 @@ class Feature:
             raise ValueError(f"unknown dtype {feature.dtype!r}")
         if feature.is_camera and (len(feature.shape) != 3 or 0 in feature.shape):
             raise ValueError(f"a camera of shape {list(feature.shape)}, not height, width and channels")
+        if math.prod(feature.shape) > MOST_NUMBERS:
+            raise ValueError(f"a feature of shape {list(feature.shape)}: {math.prod(feature.shape):,} numbers a row")
         return feature
 
 
@@ -216,7 +241,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def check_name(name: str) -> str:
     """Feature names become folders and column prefixes: no separators, no dots alone."""
-    if not name or "/" in name or "\\" in name or "\0" in name or set(name) == {"."}:
+    if not name or "/" in name or "\\" in name or not name.isprintable() or set(name) == {"."}:
         raise _unsafe(name)
     return name
 
@@ -248,12 +273,13 @@ def check_relative(path: str) -> str:
     """Refuses what would leave the dataset's folder: absolute paths, `..`, drives, stray braces."""
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
     if (not path or posix.is_absolute() or windows.drive or windows.root or "\\" in path or "\0" in path
-            or ".." in posix.parts or "{" in path or "}" in path):
+            or ".." in posix.parts or "{" in path or "}" in path or not path.isprintable()
+            or max(len(part.encode()) for part in posix.parts) > LONGEST):
         raise _unsafe(path)
     return path
 
 
 def _unsafe(path: str) -> SmolkitError:
-    return SmolkitError("SK405", "a path inside the dataset's folder", repr(path),
+    return SmolkitError("SK405", "a path inside the dataset's folder", repr(path[:LONGEST]),
                         "info.json holds a broken or a hostile path template or feature name",
                         "do not use this dataset; get it from a source that you trust")

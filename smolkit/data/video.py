@@ -15,9 +15,7 @@ a key frame at least every 15: a random frame costs few decoded ones, and a file
 from __future__ import annotations
 
 import io
-import os
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +30,8 @@ TICKS_PER_FRAME = 512                        # time base 1/(512 fps), as LeRobot
 ENCODERS = {"h264": ("libx264", {"preset": "veryfast", "crf": "18", "bf": "0"}),
             "av1": ("libsvtav1", {"preset": "12", "crf": "30", "svtav1-params": "lp=1"})}
 KEY_FRAME_EVERY = 15
-OPEN_FILES = 16
+MOST_PIXELS = 2**26                          # 8192 x 8192: what claims to be larger is not decoded
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
 
 
 def available_codecs() -> tuple[str, ...]:
@@ -141,13 +140,16 @@ def _open(video: bytes | Path) -> av.container.InputContainer:
         raise missing(video)
     name = video if isinstance(video, Path) else Path("(video in memory)")
     try:
-        container = av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video))
-    except (av.FFmpegError, OSError) as error:
+        limit = [{"max_pixels": str(MOST_PIXELS)}]     # while the streams are probed, and below when they are decoded
+        container = av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video), stream_options=limit,
+                            options={"format_whitelist": FORMATS})      # a playlist could name any file or address
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise damaged(name, str(error)) from error
     streams = container.streams.video                  # a truncated index can open and know no codec
     if not streams or streams[0].codec_context is None or not streams[0].average_rate:
         container.close()
         raise damaged(name, "no readable video stream in it")
+    streams[0].codec_context.options = limit[0]
     return container
 
 
@@ -159,108 +161,3 @@ def probe(video: bytes | Path) -> dict[str, object]:
         return {"video.height": stream.height, "video.width": stream.width, "video.codec": codec,
                 "video.pix_fmt": stream.pix_fmt, "video.is_depth_map": False,
                 "video.fps": round(stream.average_rate), "video.channels": 3, "has_audio": False}
-
-
-class VideoFile:
-    """One open mp4 that finds frames by number; reading forward decodes on without seeking."""
-
-    def __init__(self, path: Path, fps: int):
-        self.path, self._fps = path, fps
-        self._container = _open(path)
-        self._stream = self._container.streams.video[0]
-        self._stream.codec_context.thread_count = 1      # tiny frames: threads cost more than they bring
-        self._reformat = VideoReformatter().reformat
-        self._decoded: Iterator[av.VideoFrame] = iter(())
-        self._next: int | None = None                    # number of the frame that comes next
-
-    def read(self, numbers: Iterable[int], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
-        """The frames of these ascending numbers, each (H, W, 3) uint8; size (H, W) px resizes."""
-        frame = None
-        for wanted in numbers:
-            if frame is None or self._number(frame) != wanted:
-                frame = self._find(wanted)
-            yield self._rgb(frame, size)
-
-    def close(self) -> None:
-        self._container.close()
-
-    def _find(self, wanted: int) -> av.VideoFrame:
-        try:
-            if self._next is not None and 0 <= wanted - self._next < KEY_FRAME_EVERY:
-                frame = self._forward(wanted)
-            else:
-                frame = self._from_key_frame(wanted)
-        except av.FFmpegError as error:
-            raise self._lost(wanted, str(error)) from error
-        if self._number(frame) != wanted:
-            raise self._lost(wanted, f"it is missing, frame {self._number(frame)} follows")
-        return frame
-
-    def _from_key_frame(self, wanted: int) -> av.VideoFrame:
-        """With B-frames a seek may land behind the wanted frame: then from further back, at last from 0."""
-        for back in (0, 2 * KEY_FRAME_EVERY, wanted):
-            self._seek(max(0, wanted - back))
-            frame = self._forward(wanted)
-            if self._number(frame) == wanted:
-                break
-        return frame
-
-    def _forward(self, wanted: int) -> av.VideoFrame:
-        """Decodes on until the wanted frame, or the first one behind it."""
-        for frame in self._decoded:
-            self._next = self._number(frame) + 1
-            if self._next > wanted:
-                return frame
-        raise self._lost(wanted, "it ends before")
-
-    def _lost(self, wanted: int, found: str) -> SmolkitError:
-        self._next = None
-        return damaged(self.path, f"no frame {wanted} ({wanted / self._fps:.3f} s): {found}")
-
-    def _seek(self, number: int) -> None:
-        """To the key frame at or before a frame number."""
-        ticks = round(number / (self._fps * self._stream.time_base))
-        self._container.seek(ticks + (self._stream.start_time or 0), stream=self._stream)
-        self._decoded = self._container.decode(self._stream)
-        self._next = None
-
-    def _number(self, frame: av.VideoFrame) -> int:
-        ticks = frame.pts - (self._stream.start_time or 0)
-        return round(ticks * self._stream.time_base * self._fps)
-
-    def _rgb(self, frame: av.VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
-        height, width = size or (frame.height, frame.width)
-        resize = {"interpolation": "AREA"} if size else {}
-        return self._reformat(frame, width=width, height=height, format="rgb24", **resize).to_ndarray()
-
-
-class VideoPool:
-    """Keeps the last used videos open: opening one costs as much as decoding ten frames.
-
-    A forked worker (a DataLoader's) opens its own, because file positions are shared over a fork. It must not
-    even close those that it inherited: FFmpeg would wait for threads that did not come along.
-    """
-
-    def __init__(self, fps: int):
-        self._fps = fps
-        self._open: OrderedDict[Path, VideoFile] = OrderedDict()
-        self._inherited: list[OrderedDict[Path, VideoFile]] = []
-        self._process = os.getpid()
-
-    def get(self, path: Path) -> VideoFile:
-        if self._process != os.getpid():
-            self._inherited.append(self._open)
-            self._open, self._process = OrderedDict(), os.getpid()
-        if path not in self._open:
-            self._open[path] = VideoFile(path, self._fps)
-        self._open.move_to_end(path)
-        while len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        return self._open[path]
-
-    def __getstate__(self) -> dict:
-        return {"_fps": self._fps, "_open": OrderedDict(), "_inherited": [], "_process": -1}
-
-    def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()

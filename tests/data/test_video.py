@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from smolkit.data.decoding import VideoFile
 from smolkit.data.stats import (
     column_stats,
     frame_histogram,
@@ -18,7 +19,6 @@ from smolkit.data.stats import (
 )
 from smolkit.data.video import (
     VideoEncoder,
-    VideoFile,
     append,
     available_codecs,
     choose_codec,

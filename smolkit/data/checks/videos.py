@@ -141,4 +141,4 @@ def _from_rows(facts: Facts, key: str, episode: Episode, steps: np.ndarray, open
         opened[file] = read_columns(facts.root / file, {key: feature})[key]
     start = sum(e.length for e in facts.episodes if e.data_file == file and e.index < episode.index)
     cells = opened[file][start:start + episode.length]
-    return (decode_image(cells[step], feature.hwc()) for step in steps if step < len(cells))
+    return (decode_image(cells[step], feature) for step in steps if step < len(cells))
