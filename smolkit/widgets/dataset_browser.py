@@ -78,7 +78,7 @@ class DatasetBrowser(Panel):
     def build(self) -> widgets.Widget:
         self.list = widgets.Select(options=self._titles(), rows=7, layout=widgets.Layout(width="100%"))
         self.list.add_class("smolkit-episodes")
-        self.slider = widgets.IntSlider(description="row", readout=True, layout=widgets.Layout(width="100%"))
+        self.slider = widgets.IntSlider(layout=widgets.Layout(width="100%")).add_class("smolkit-scrubber")
         self.play = widgets.Play(interval=round(1000 / self.dataset.fps), show_repeat=False)
         widgets.jslink((self.play, "value"), (self.slider, "value"))
         self._pictures = {name: Picture(name, 300) for name in self.images}
@@ -170,7 +170,7 @@ def joints_svg(names: Sequence[str], state: np.ndarray, action: np.ndarray | Non
         parts.append(f'<circle cx="{x(now_s):.1f}" cy="{y(state[row, joint]):.1f}" r="3" fill="{color}"/>')
     parts.append(f'<path d="M{x(now_s):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="currentColor"/>')
     words = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, state[row], strict=True))
-    legend = "".join(f'<span style="white-space: nowrap; margin-right: 14px"><b style="color: {color}">●</b> '
+    legend = " ".join(f'<span style="white-space: nowrap; margin-right: 14px"><b style="color: {color}">●</b> '
                      f"{escape(name)} {value:.1f}</span>" for name, value, color in zip(names, state[row], colors,
                                                                                        strict=True))
     return (f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-size="11" '
@@ -182,8 +182,8 @@ def _axes(x, y, low: float, high: float, last_s: float) -> str:
     """Lines and numbers of both axes."""
     step_deg, step_s = _step(high - low), _step(last_s)
     parts = [f'<path d="M{LEFT} {y(deg):.1f}H{WIDTH - 10}" stroke="currentColor" opacity=".18"/>'
-             f'<text x="{LEFT - 5}" y="{y(deg) + 4:.1f}" text-anchor="end">{deg:g}</text>'
-             for deg in np.arange(np.ceil(low / step_deg) * step_deg, high, step_deg)]
+             f'<text x="{LEFT - 5}" y="{y(deg) + 4:.1f}" text-anchor="end">{deg + 0.0:g}</text>'
+             for deg in np.arange(np.ceil(low / step_deg), np.ceil(high / step_deg)) * step_deg]
     parts += [f'<text x="{x(s):.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{s:g}</text>'
               for s in np.arange(0, last_s + 1e-9, step_s).round(3)]
     return "".join(parts) + (f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">time (s); state '
@@ -199,4 +199,4 @@ def _bounds(parts: Sequence[np.ndarray]) -> tuple[float, float]:
 def _step(span: float) -> float:
     """A round distance between five ticks or so."""
     power = 10.0 ** np.floor(np.log10(max(span / 5, 1e-6)))
-    return float(next(power * n for n in (1, 2, 5, 10) if power * n * 6 >= span))
+    return float(next(power * n for n in (1, 2, 5, 10, 20) if power * n * 6 >= span))

@@ -96,6 +96,6 @@ class DatasetCheck(Panel):
         if finding.draw is None:
             return ""
         if id(finding) not in self._drawn:
-            self._drawn[id(finding)] = figure_to_png_base64(finding.draw())
+            self._drawn[id(finding)] = figure_to_png_base64(finding.figure())
         return (f'<img alt="{escape(finding.alt)}" style="max-width: 100%; background: white" '
                 f'src="data:image/png;base64,{self._drawn[id(finding)]}">')

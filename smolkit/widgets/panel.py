@@ -52,6 +52,7 @@ STYLE = """<style>
   vertical-align: top; padding: 2px 12px 2px 0; border: 0; }
 .smolkit-panel .jupyter-button { height: auto; min-height: 30px; min-width: 110px; width: auto; }
 .smolkit-panel .widget-vbox > .jupyter-button { align-self: flex-start; }
+.smolkit-panel .smolkit-finding { text-align: left; min-height: 24px; margin: 0; }
 </style>"""
 
 

@@ -1,8 +1,8 @@
 """The quality card of a dataset: one page to print, and the same for programs.
 
     card = quality_card("datasets/sick")
-    Path("card.html").write_text(card.html(), encoding="utf-8")        # one file, under 3 MB, no network
-    card.as_dict()["findings"][0]                                      # {"code": "SK426", "ok": False, "episodes": [4], ...}
+    Path("card.html").write_text(card.html(), encoding="utf-8")               # one file, under 3 MB, no network
+    card.as_dict()["findings"][0]                  # {"code": "SK426", "ok": False, "episodes": [4], ...}
 
 What is wrong comes first, each with its picture, its likely cause and what to do; then what is worth knowing.
 """
@@ -25,6 +25,7 @@ from smolkit.data.checks.sense import findings_of
 from smolkit.data.figures import contact_sheet
 from smolkit.data.reader import Dataset
 from smolkit.page import Page, duration, picture, table, terms, tiles
+from smolkit.plotting import use_style
 from smolkit.report import Check, Report, SmolkitError
 
 MOST_BYTES = 2_400_000                             # of pictures; the page stays under 3 MB
@@ -71,13 +72,14 @@ class QualityCard:
         page.section("At a glance", "", tiles(self.facts()), table(["", "check", "found"], [
             [MARKS[f.level], f.check.name, f.check.found] for f in [*red, *remarks]]))
         room = MOST_BYTES
-        for heading, kind, group in (("", "bad", red), ("", "remark", remarks)):
-            for finding in group:
-                drawn = _drawn(finding) if room > 0 else ""
-                room -= len(drawn)
-                page.section(finding.check.name, "", _words(finding), drawn, note=finding.check.code, kind=kind)
+        for finding in (*red, *remarks):
+            drawn = picture(finding.figure(), finding.alt) if finding.draw and room > 0 else ""
+            room -= len(drawn)
+            page.section(finding.check.name, "", _words(finding), drawn, note=finding.check.code,
+                         kind="remark" if finding.remark else "bad")
         for heading, text, draw in _tour(self.evidence) if self.evidence else ():
-            drawn = picture(draw(), text) if room > 0 else ""
+            with use_style():
+                drawn = picture(draw(), text) if room > 0 else ""
             room -= len(drawn)
             page.section(heading, text, drawn)
         page.section("All that was asked", "", table(["", "check", "found"], [
@@ -112,10 +114,6 @@ def _words(finding: Finding) -> str:
     if finding.episodes:
         pairs["episodes"] = ", ".join(map(str, finding.episodes[:40])) + ", ..." * (len(finding.episodes) > 40)
     return terms({**pairs, "likely cause": check.cause, "what to do": check.next_step})
-
-
-def _drawn(finding: Finding) -> str:
-    return picture(finding.draw(), finding.alt) if finding.draw else ""
 
 
 def _tour(e: Evidence) -> list[tuple[str, str, Any]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from smolkit.arm.joints import JOINT_NAMES
 from smolkit.data.reader import Dataset
+from smolkit.plotting import use_style
 from smolkit.report import Check
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Finding:
     def level(self) -> str:
         """ "red", "remark" or "green"."""
         return "red" if not self.check.ok else "remark" if self.remark else "green"
+
+    def figure(self) -> Figure | None:
+        """Its picture in the kit's style, where it has one."""
+        with use_style():
+            return self.draw() if self.draw else None
 
 
 @dataclass(frozen=True)

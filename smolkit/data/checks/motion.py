@@ -148,8 +148,8 @@ def leads(e: Evidence) -> Iterator[Finding]:
     yield _finding(e, "SK427", "action leads the state", np.nan_to_num(np.abs(lags - np.nanmedian(lags))), bad,
                    f"more than {LEAST_LAG_MS:.0f} ms ahead, up to {MOST_LAG_MS:.0f}",
                    found + (": the action is the next state" if shifted > 0.9 else ""),
-                   "positions were recorded in place of goals" if share > 0.9 or np.nanmedian(lags) < LEAST_LAG_MS
-                   else "a slow loop, lost packets, or a follower without force",
+                   "positions were recorded in place of goals" if np.nanmin(lags) < LEAST_LAG_MS else
+                   "a slow loop, lost packets, or a follower without force",
                    "record what was commanded: the leader's pose, not the follower's",
                    remark=bool(shifted > 0.9), draw=partial(pictures.lag, e, int(np.nanargmax(bad * 1e4 + lags))))
 
