@@ -47,7 +47,7 @@ class Video:
         self.ticks, self.numbers = self._ticks(self._dts), (self._ticks(pts) + TICKS_PER_FRAME // 2) // TICKS_PER_FRAME
         before = np.maximum.accumulate(np.r_[-1, self.numbers])[:-1]
         after = np.minimum.accumulate(self.numbers[::-1])[::-1]
-        self.keys = np.flatnonzero((key > 0) & (before < self.numbers) & (after == self.numbers))     # nothing leans over
+        self.keys = np.flatnonzero((key > 0) & (before < self.numbers) & (after == self.numbers))
         self._next = -1                                          # the packet that demuxing on would give
 
     def _ticks(self, times: np.ndarray) -> np.ndarray:
@@ -215,8 +215,8 @@ class Encoding:
             stream = out.add_stream(name, rate=fps, options={**options, **crf, "g": str(KEY_FRAME_EVERY)})
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base, stream.codec_context.thread_count = Fraction(1, fps), 1
-            shown = (frame for number, frame in enumerate(video.frames(first, numbers[-1] + 1), first) if number in wanted)
-            for number, frame in enumerate(shown):
+            shown = enumerate(video.frames(first, numbers[-1] + 1), first)
+            for number, frame in enumerate(frame for place, frame in shown if place in wanted):
                 frame = reformat(frame, width=width, height=height, format="yuv420p", interpolation="AREA")
                 frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, fps), 0
                 out.mux(stream.encode(frame))

@@ -107,3 +107,14 @@ def as_bytes(stats: Mapping[str, Mapping[str, np.ndarray]]) -> bytes:
 def from_json(raw: Mapping[str, Mapping[str, list]]) -> dict[str, Stats]:
     """The inverse of `as_json`."""
     return {key: {name: np.asarray(value) for name, value in one.items()} for key, one in raw.items()}
+
+
+def impossible(stats: Mapping[str, np.ndarray]) -> bool:
+    """Is the std smaller than the quantiles allow? LeRobot 0.4.4 squares pixels in 8 bits, which overflow.
+
+    A tenth of all values lies at or below q10 and a tenth at or above q90, which is a least variance.
+    """
+    if not all(name in stats for name in ("mean", "std", "q10", "q90")):
+        return False
+    below, above = np.maximum(0, stats["mean"] - stats["q10"]), np.maximum(0, stats["q90"] - stats["mean"])
+    return bool((np.square(stats["std"]) < 0.99 * 0.1 * (below**2 + above**2) - 1e-9).any())

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from smolkit.cameras.camera import CameraRole
-from smolkit.data.merge import merge
+from smolkit.data.edit import Plan
 from smolkit.data.reader import Dataset
 from smolkit.data.schema import EXTRA_PATH
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
 from tests.data.recording import FPS, ROLES, new, record
 from tests.paths import shared
+
+
+def merge(roots, out):
+    return Plan.of(*roots).write(out).info
 
 
 @pytest.fixture(scope="module")
