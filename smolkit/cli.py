@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from typer.core import TyperGroup
 
-from smolkit import cli_check, cli_teleop, workshop
+from smolkit import cli_check, cli_edit, cli_grade, cli_share, cli_teleop, workshop
 from smolkit.report import Report, SmolkitError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ app = typer.Typer(cls=Teaching, add_completion=False, no_args_is_help=True, pret
                   help="From a box of servos to an SO-101 arm that obeys a sentence.")
 app.add_typer(workshop.app, name="bench")
 app.add_typer(cli_check.app, name="check")
+app.add_typer(cli_edit.app, name="edit")
 STAGES = {"check": "check the arm", "calibrate": "calibrate it", "record": "record demonstrations",
           "look": "look at the data", "train": "train SmolVLA", "evaluate": "try unseen scenes",
           "controls": "try it with a part missing", "report": "write the report"}
@@ -309,6 +310,9 @@ class Sweeps(Progress):
 
 app.command()(cli_teleop.teleop)
 app.command()(cli_teleop.mirror)
+app.command()(cli_grade.grade)
+for share in (cli_share.push, cli_share.pull, cli_share.pack, cli_share.unpack, cli_share.verify):
+    app.command()(share)
 
 
 def main() -> None:

@@ -146,18 +146,23 @@ def check_passports(make: Callable[[CameraDesk, Path], Any], desk: CameraDesk, f
     if _written(folder) == before:                 # what lies there is an earlier attempt's
         return PASSPORTS.not_attempted if given is None else PASSPORTS.not_yet(
             "Nothing was written: save_passport(passport, folder), once for each role")
+    fault = passport_fault(folder)
+    return PASSPORTS.not_yet(fault) if fault else PASSPORTS.passed("From now on a wrong camera has a name")
+
+
+def passport_fault(folder: Path) -> str:
+    """What is wrong with the two passports in a folder; "" where nothing is."""
     passports = {}
     for role in ROLES:
         try:
             passports[role] = load_passport(folder, role)
         except SmolkitError as error:              # without its words: they name the learner's folders
-            return PASSPORTS.not_yet(f"The {role} camera's passport cannot be read ({error.code}). "
-                                     f"Next: {error.next_step}")
+            return f"The {role} camera's passport cannot be read ({error.code}). Next: {error.next_step}"
     hints = [hint for role, passport in passports.items() if (hint := _passport_hint(role, passport))]
     alike = register(passports["front"].picture, passports["wrist"].picture[..., :3]).score
     if not hints and alike > TOO_ALIKE:
         hints = [f"Front and wrist show the same ({alike:.2f} of 1 alike): is one camera open twice?"]
-    return PASSPORTS.not_yet(hints[0]) if hints else PASSPORTS.passed("From now on a wrong camera has a name")
+    return hints[0] if hints else ""
 
 
 def _written(folder: Path) -> dict[str, int]:
