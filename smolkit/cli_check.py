@@ -3,7 +3,7 @@
     smolkit check policy outputs/tour/policy
     smolkit check policy lerobot/smolvla_base --json report.json     # by its name on the Hub, once it is in the cache
     smolkit check policy my_policy --dataset my_recording            # with its data, more can be told
-    smolkit check dataset my_recording                               # or its name on the Hub
+    smolkit check dataset my_recording --card card.html              # or its name on the Hub
 """
 
 from __future__ import annotations
@@ -40,10 +40,18 @@ def policy(path: Annotated[str, typer.Argument(help="a checkpoint's folder, or i
 
 @app.command("dataset")
 def dataset_(path: Annotated[str, typer.Argument(help="a LeRobot dataset's folder, or its name on the Hub")],
-             json_file: JsonFile = None) -> None:
+             json_file: JsonFile = None,
+             card: Annotated[Path | None, typer.Option(help="write the quality card, a page with pictures, to this "
+                                                            "FILE.html")] = None) -> None:
     """Asks a dataset whether it is whole (files, counters, times, videos, statistics) and makes sense to learn from."""
-    from smolkit.data.checks.structure import check_dataset
-    answer(f"dataset {path}", lambda: check_dataset(path), json_file)
+    from smolkit.data.checks.card import quality_card
+
+    def ask() -> Report:
+        found = quality_card(path)
+        if card is not None:
+            save(card, found.html())
+        return found
+    answer(f"dataset {path}", ask, json_file)
 
 
 def answer(title: str, ask: Callable[[], Report], json_file: Path | None) -> None:
@@ -67,14 +75,18 @@ def _unforeseen(title: str, error: Exception) -> SmolkitError:
 
 def write(json_file: Path | None, content: dict) -> None:
     """Writes a report for programs, if one was asked for; an older one never outlives a new answer."""
-    if json_file is None:
-        return
+    if json_file is not None:
+        save(json_file, json.dumps(content, indent=2))
+
+
+def save(path: Path, text: str) -> None:
+    """Writes a file that was asked for; SK589 where it cannot be."""
     try:
-        json_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise SmolkitError("SK589", "a report that can be written", f"{json_file}: {error.strerror}",
+        raise SmolkitError("SK589", "a report that can be written", f"{path}: {error.strerror}",
                            "the folder does not exist, is not yours, or its disk is full",
-                           "give --json a file in a folder of your own") from error
+                           "name a file in a folder of your own") from error
 
 
 def finish(report: Report, json_file: Path | None = None) -> None:

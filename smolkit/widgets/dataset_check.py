@@ -64,7 +64,7 @@ class DatasetCheck(Panel):
 
     def picture(self) -> str:
         shown = [finding.check for finding in self.findings if finding.level != "green"]
-        return report_html(Report(self.card.report.title, tuple(shown))) + self._figure(self.chosen)
+        return report_html(Report(self.card.title, tuple(shown))) + self._figure(self.chosen)
 
     def text(self) -> str:
         red = self.card.of("red")

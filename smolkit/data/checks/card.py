@@ -2,7 +2,7 @@
 
     card = quality_card("datasets/sick")
     Path("card.html").write_text(card.html(), encoding="utf-8")               # one file, under 3 MB, no network
-    card.as_dict()["findings"][0]                  # {"code": "SK426", "ok": False, "episodes": [4], ...}
+    card.as_dict()["findings"][0]                  # {"code": "SK426", "level": "red", "episodes": [4]}
 
 What is wrong comes first, each with its picture, its likely cause and what to do; then what is worth knowing.
 """
@@ -10,9 +10,8 @@ What is wrong comes first, each with its picture, its likely cause and what to d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ import numpy as np
 from smolkit.data.checks import pictures
 from smolkit.data.checks.evidence import Evidence, Finding
 from smolkit.data.checks.sense import findings_of
+from smolkit.data.checks.structure import structure_checks
 from smolkit.data.figures import contact_sheet
+from smolkit.data.hub import dataset_folder
 from smolkit.data.reader import Dataset
 from smolkit.page import Page, duration, picture, table, terms, tiles
 from smolkit.plotting import use_style
@@ -33,16 +34,11 @@ MARKS = {"red": "✗", "remark": "•", "green": "✓"}
 
 
 @dataclass(frozen=True)
-class QualityCard:
-    """All findings of a dataset; `evidence` is None where its rows cannot be read."""
+class QualityCard(Report):
+    """A report that also knows episodes and pictures; `evidence` is None where the rows cannot be read."""
 
-    name: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
     evidence: Evidence | None = None
-
-    @property
-    def report(self) -> Report:
-        return Report(f"dataset {self.name}", tuple(finding.check for finding in self.findings))
 
     def of(self, level: str) -> list[Finding]:
         """The findings that are "red", a "remark" or "green"."""
@@ -60,15 +56,16 @@ class QualityCard:
                 "joints": str(len(e.names)), f"instruction{'s' * (len(set(e.tasks)) > 1)}": str(len(set(e.tasks)))}
 
     def as_dict(self) -> dict[str, Any]:
-        findings = [{**asdict(finding.check), "level": finding.level, "episodes": list(finding.episodes)}
-                    for finding in self.findings]
-        return {"title": self.report.title, "ok": self.report.ok, "facts": self.facts(), "findings": findings}
+        """The report with the facts, and with each check's level and episodes."""
+        findings = [{"code": finding.check.code, "name": finding.check.name, "level": finding.level,
+                     "episodes": list(finding.episodes)} for finding in self.findings]
+        return {**super().as_dict(), "facts": self.facts(), "findings": findings}
 
     def html(self) -> str:
         """The page; pictures beyond its size are left out, of the least urgent findings first."""
         red, remarks = self.of("red"), self.of("remark")
         verdict = f"{len(red)} of {len(self.findings)} checks red" if red else "nothing wrong found"
-        page = Page(self.name, _subtitle(self.evidence), not red, verdict)
+        page = Page(Path(self.title).name, _subtitle(self.evidence), not red, verdict)
         page.section("At a glance", "", tiles(self.facts()), table(["", "check", "found"], [
             [MARKS[f.level], f.check.name, f.check.found] for f in [*red, *remarks]]))
         room = MOST_BYTES
@@ -87,18 +84,29 @@ class QualityCard:
         return page.html()
 
 
-def quality_card(path: str | Path, structure: Sequence[Check] = ()) -> QualityCard:
-    """Asks a dataset's folder everything; `structure`: checks of its files that were made before, to go first."""
-    root, first = Path(path), tuple(Finding(check) for check in structure)
+def quality_card(path: str | Path, files: bool = True) -> QualityCard:
+    """Asks a dataset, a folder or a name on the Hub, everything; without `files` only what its rows and pictures say.
+
+    Where its rows cannot be read, that is a red finding among those of its files. Raises SmolkitError where
+    meta/info.json cannot be read either.
+    """
+    root, first = dataset_folder(path), []
+    if files:
+        first = [Finding(check) for check in structure_checks(root)]
     try:
-        dataset = Dataset(root)
-    except SmolkitError:
-        if not any(not check.ok for check in structure):
+        with closing(Dataset(root)) as dataset:
+            evidence = Evidence(dataset)
+            return _card(path, [*first, *findings_of(evidence)], evidence)
+    except SmolkitError as error:
+        if not files:
             raise
-        return QualityCard(root.resolve().name, first)
-    with closing(dataset):
-        evidence = Evidence(dataset)
-        return QualityCard(root.resolve().name, (*first, *findings_of(evidence)), evidence)
+        lost = Check(error.code, "sense", False, error.expected, f"not asked: {error.found}", error.cause,
+                     error.next_step)
+        return _card(path, [*first, Finding(lost)])
+
+
+def _card(path: str | Path, findings: list[Finding], evidence: Evidence | None = None) -> QualityCard:
+    return QualityCard(f"dataset {path}", tuple(finding.check for finding in findings), tuple(findings), evidence)
 
 
 def _subtitle(e: Evidence | None) -> str:

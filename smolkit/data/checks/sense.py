@@ -18,7 +18,7 @@ from pathlib import Path
 from smolkit.data.checks import motion, scenes, variety
 from smolkit.data.checks.evidence import Evidence, Finding
 from smolkit.data.reader import Dataset
-from smolkit.report import Check, Report
+from smolkit.report import Check, Report, SmolkitError
 
 CHECKS: dict[Callable[[Evidence], Iterable[Finding]], tuple[str, ...]] = {
     motion.within_limits: ("SK421",), motion.every_joint_moves: ("SK422", "SK488"), motion.steady_pace: ("SK423",),
@@ -38,9 +38,15 @@ def sense_findings(dataset: Dataset, only: Collection[str] = ()) -> tuple[Findin
 
 
 def findings_of(evidence: Evidence, only: Collection[str] = ()) -> tuple[Finding, ...]:
-    """The same of evidence that was gathered before."""
-    return tuple(finding for ask, codes in CHECKS.items() if not only or set(codes) & set(only)
-                 for finding in ask(evidence) if not only or finding.check.code in only)
+    """The same of evidence that was gathered before. Pictures that cannot be read are one red finding."""
+    found, lost = [], {}
+    for ask, codes in CHECKS.items():
+        try:
+            found += ask(evidence) if not only or set(codes) & set(only) else ()
+        except SmolkitError as error:
+            lost[error.found] = Finding(Check(error.code, "pictures", False, error.expected, error.found, error.cause,
+                                              error.next_step))
+    return (*(f for f in found if not only or f.check.code in only), *lost.values())
 
 
 def sense_checks(dataset: Dataset, only: Collection[str] = ()) -> tuple[Check, ...]:

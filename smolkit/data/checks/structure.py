@@ -10,19 +10,15 @@ stays green, and its line says it.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from smolkit.data.checks.facts import HERE, Facts, Fault, Faults, gather, some
-from smolkit.data.checks.sense import sense_checks
 from smolkit.data.claim import CLAIM_NAME
 from smolkit.data.files import PENDING
-from smolkit.data.hub import dataset_folder
-from smolkit.data.reader import Dataset
 from smolkit.data.schema import AUTOMATIC
-from smolkit.report import Check, Report, SmolkitError
+from smolkit.report import Check, Report
 
 CLOCK = "captured_s"
 TIME_TOLERANCE_S = 1e-4            # LeRobot's
@@ -83,15 +79,8 @@ def check_dataset(path: str | Path) -> Report:
 
     Raises SmolkitError where meta/info.json can't be read: SK401, SK402, SK404, SK405; SK497 for the Hub.
     """
-    root = dataset_folder(path)
-    checks = structure_checks(root)
-    try:
-        with closing(Dataset(root)) as dataset:
-            checks += sense_checks(dataset)
-    except SmolkitError as error:                  # the structure says why; if it does not, this is a fault of its own
-        checks += (Check(error.code, "sense", False, error.expected, f"not asked: {error.found}", error.cause,
-                         error.next_step),)
-    return Report(f"dataset {path}", checks)
+    from smolkit.data.checks.card import quality_card
+    return quality_card(path)
 
 
 def structure_checks(root: Path) -> tuple[Check, ...]:
