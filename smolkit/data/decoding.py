@@ -40,6 +40,7 @@ class VideoFile:
         self.size = (self._stream.height, self._stream.width)
         self._index = self._stream.index_entries         # decoding times; B-frames put them before the shown ones
         self._start = self._stream.start_time or 0
+        self._ticks_per_frame = float(1 / (self._fps * self._stream.time_base))
         self._delay = max(0, self._start - self._index[0].timestamp) if len(self._index) else 0
         self._reformat = VideoReformatter().reformat
         self._decoded: Iterator[av.VideoFrame] = iter(())
@@ -106,10 +107,10 @@ class VideoFile:
         self._next = None
 
     def _ticks(self, number: int) -> int:
-        return round(number / (self._fps * self._stream.time_base)) + self._start
+        return round(number * self._ticks_per_frame) + self._start
 
     def _as_number(self, ticks: int) -> float:
-        return float((ticks - self._start) * self._stream.time_base * self._fps)
+        return (ticks - self._start) / self._ticks_per_frame
 
     def _number(self, frame: av.VideoFrame) -> float:
         """Not rounded: of a 30 fps video in a 10 fps dataset two of three frames have no number."""
@@ -127,7 +128,8 @@ class VideoFile:
         if deep and (channels == 1) != frame.format.name.startswith("gray"):
             raise self._lost(wanted, f"pixels as {frame.format.name}, info.json says {channels} channels")
         kept = "rgb24" if channels != 1 else frame.format.name if deep else "gray"
-        image = self._reformat(frame, width=width, height=height, format=kept, **resize).to_ndarray()
+        # One thread: by default each conversion starts some and waits for them, three times as long as it works.
+        image = self._reformat(frame, width=width, height=height, format=kept, threads=1, **resize).to_ndarray()
         return image[..., None] if channels == 1 else image                      # (H, W, channels)
 
 

@@ -64,7 +64,7 @@ class Dataset:
         self.root = Path(root)
         self.layout = load_layout(self.root)
         self.info = self.layout.info
-        self.episodes = _select(self.layout, episodes)
+        self.episodes = select(self.layout, episodes)
         self.as_torch, self._float_chw = as_torch, as_torch if float_chw is None else float_chw
         self._threads = threads or free_cores()
         self._deltas = _frame_offsets(self.layout, delta_timestamps or {}, tolerance_s)
@@ -260,7 +260,8 @@ def _stats_of(path: Path, raw: Any) -> dict[str, Stats]:
         raise damaged(path, f"no statistics by feature and name: {error}") from error
 
 
-def _select(layout: Layout, wanted: Sequence[int] | None) -> tuple[Episode, ...]:
+def select(layout: Layout, wanted: Sequence[int] | None) -> tuple[Episode, ...]:
+    """The chosen episodes in file order; SK408 where there are none at all, SK409 where one does not exist."""
     if not layout.episodes:
         raise SmolkitError("SK408", f"at least one episode in {layout.root}", "an empty dataset",
                            "nothing was saved: save_episode() was never called", "record an episode first")
