@@ -13,17 +13,20 @@
 
 Two writers that do not know of each other number their episodes alike, and each takes the other's staged files for
 the leftovers of a crash. The lock lies in the folder, so it also holds for a second name of the same folder.
+
+Whoever gets the claim after a kill completes what the killed writer had decided on, and says so.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-from smolkit.data.files import write_failure
+from smolkit.data.files import JOURNAL, PENDING, complete, write_failure
 from smolkit.lock import locked, owner, signed, still_there
 from smolkit.report import SmolkitError
 
@@ -39,7 +42,15 @@ class Claim(AbstractContextManager):
         while not still_there(self._file, self._path):         # the one before us removed it between our two steps
             self._file.close()
             self._file = self._open()
+        killed = self._file.read(20).strip()       # who ends well removes the file
+        self._file.seek(0)
         signed(self._file)
+        with self.kept_if_fine():
+            repaired = complete(root)
+        if killed.isdigit():
+            repaired.insert(0, f"process {killed} was killed here: an episode that was not saved is lost")
+        if repaired:
+            warnings.warn(f"{root}: {'; '.join(repaired)}", RuntimeWarning, stacklevel=3)
 
     def release(self) -> None:
         """Lets the next one write, and removes the file; releasing twice is fine."""
@@ -78,6 +89,16 @@ class Claim(AbstractContextManager):
                            "end it there: recorder.close(), or Kernel > Shut Down; or record into another folder")
 
 
+def settle(root: Path) -> None:
+    """Before reading: completes what a killed writer had decided on; leaves a living one alone."""
+    if (root / PENDING / JOURNAL).is_file():
+        try:
+            Claim(root).release()
+        except SmolkitError as error:
+            if error.code != "SK417":
+                raise
+
+
 def claim_new(root: Path) -> Claim:
     """The right to write into a folder that is empty, or not there yet; SK410 for another."""
     if root.exists() and not root.is_dir() or _holds_files(root):
@@ -94,7 +115,7 @@ def claim_new(root: Path) -> Claim:
 
 
 def _holds_files(root: Path) -> bool:
-    return root.is_dir() and any(path.name != CLAIM_NAME for path in root.iterdir())
+    return root.is_dir() and any(path.name not in (CLAIM_NAME, PENDING) for path in root.iterdir())
 
 
 def _not_empty(root: Path) -> SmolkitError:

@@ -1,48 +1,72 @@
-"""Files that are either whole or absent: staged beside their place, synced, then renamed all together.
+"""Files that change all together or not at all: prepared aside, synced, noted in a journal, then renamed.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
-    >>> with Transaction(root) as change:
+    >>> with Transaction(root, "saved two files") as change:
     ...     change.write("meta/info.json", b"{}")
     ...     change.write("data/rows.bin", b"123")
     >>> sorted(p.name for p in root.rglob("*") if p.is_file())
     ['info.json', 'rows.bin']
+    >>> complete(root)                             # nothing was left undone
+    []
 
-A full disk shows itself while staging, when nothing old has been touched yet; a rename needs no space.
-The files appear in the order in which they were written, so the last one is the point of commitment.
+A full disk shows itself while the files are prepared, when nothing old has been touched yet; a rename needs no
+space. The journal is the point of decision: a change that was killed before it leaves no trace, one that was
+killed after it is completed by whoever opens the folder next.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
-from contextlib import suppress
+import shutil
+import stat
 from pathlib import Path
 
 from smolkit.report import SmolkitError
 
-STAGED_SUFFIX = ".staged"
+PENDING, JOURNAL = ".pending", "journal.json"     # a change that is being prepared: a folder in the dataset's root
+MOST_BYTES = 2**28                         # of a JSON file; as objects it takes several times as much memory
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Transaction:
-    """Stages files under `root`; leaving the `with` block renames them, an exception removes them."""
+    """Prepares files for `root`; leaving the `with` block puts them in place, an exception removes them.
 
-    def __init__(self, root: Path):
-        self.root = root
-        self.committing = False
-        self._staged: list[tuple[Path, Path]] = []       # (staged file, its place), in order
+    `what` says in words what the change does, for who completes it after a kill. Errors: SK407.
+    """
+
+    def __init__(self, root: Path, what: str = "a change"):
+        self.root, self.what = root, what
+        self.committing = False                    # from here on only `complete` knows how much has happened
+        self._places: list[str] = []               # where file 0, 1, ... of the pending folder belongs
+        self._removed: list[str] = []
 
     def write(self, relative: str, content: bytes) -> None:
-        """Puts the content of `root/relative` on the disk, under a temporary name."""
-        place = self.root / relative
-        staged = place.with_name(place.name + STAGED_SUFFIX)
-        self._staged.append((staged, place))
+        """The content of `root/relative`."""
+        staged = self.stage(relative)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_synced(staged, content)
+            staged.write_bytes(content)
+        except OSError as error:
+            raise write_failure(self.root / relative, error) from error
+
+    def stage(self, relative: str) -> Path:
+        """A path to write to, for what is too large for memory; it becomes `root/relative`."""
+        pending, place = self.root / PENDING, self.root / relative
+        try:
+            if not self._places:
+                shutil.rmtree(pending, ignore_errors=True)
+            for folder in (pending, place.parent):         # what can fail fails before the decision
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_failure(place, error) from error
+        self._places.append(relative)
+        return pending / str(len(self._places) - 1)
+
+    def remove(self, relative: str) -> None:
+        """`root/relative` goes."""
+        self._removed.append(relative)
 
     def __enter__(self) -> Transaction:
         return self
@@ -54,29 +78,84 @@ class Transaction:
             self.discard()
 
     def commit(self) -> None:
-        """Renames every staged file; a Ctrl-C that arrives meanwhile waits until the set is whole."""
-        self.committing = True
+        """Renames every file; a Ctrl-C that arrives meanwhile waits until the set is whole."""
+        if not (self._places or self._removed):
+            return
         try:
-            self._rename_all()
+            self.decide()
+            complete(self.root)
         except OSError as error:
+            self.discard()
             raise write_failure(self.root, error) from error
         except BaseException:
-            self._rename_all()
+            self.discard()
+            complete(self.root)
             raise
 
-    def discard(self) -> None:
-        for staged, _ in self._staged:
-            with suppress(OSError):                # the disk may be gone: what brought us here tells it better
-                staged.unlink()
-        self._staged.clear()
+    def decide(self) -> None:
+        """Syncs what was prepared and writes the journal: from here on the change will happen."""
+        pending = self.root / PENDING
+        pending.mkdir(parents=True, exist_ok=True)
+        for number in range(len(self._places)):
+            with open(pending / str(number), "rb+") as file:
+                os.fsync(file.fileno())
+        journal = {"what": self.what, "places": self._places, "remove": self._removed}
+        write_synced(pending / "journal.part", json.dumps(journal).encode())
+        sync_folder(pending)
+        self.committing = True
+        os.replace(pending / "journal.part", pending / JOURNAL)
+        sync_folder(pending)
+        sync_folder(self.root)
 
-    def _rename_all(self) -> None:
-        while self._staged:
-            staged, place = self._staged[0]
-            if staged.exists():
-                os.replace(staged, place)
-                sync_folder(place.parent)
-            self._staged.pop(0)
+    def discard(self) -> None:
+        """Nothing happens, unless it was decided. The disk may be gone: what brought us here tells it better."""
+        if not (self.root / PENDING / JOURNAL).exists():
+            self.committing = False
+            shutil.rmtree(self.root / PENDING, ignore_errors=True)
+        self._places.clear()
+
+
+def complete(root: Path) -> list[str]:
+    """Completes the change that a killed writer had decided on, removes what it had not; says what it did.
+
+    The caller holds the claim of the folder. Errors: SK437 for a journal that was not written by `Transaction`.
+    """
+    pending = root / PENDING
+    if not pending.is_dir():
+        return []
+    if not (pending / JOURNAL).is_file():
+        left = [path.name for path in pending.iterdir()]
+        shutil.rmtree(pending)
+        return [f"removed {len(left)} files of a change that had not been decided on"] if left else []
+    what, places, removed = _read_journal(root)
+    for number, place in enumerate(places):
+        if (pending / str(number)).exists():       # else it was renamed before the kill
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(pending / str(number), place)
+    for place in removed:
+        place.unlink(missing_ok=True)
+    for folder in {folder for place in [*places, *removed] for folder in place.parents if folder.is_relative_to(root)}:
+        if folder.is_dir():
+            sync_folder(folder)
+    (pending / JOURNAL).unlink()
+    shutil.rmtree(pending)
+    return [f"completed: {what}"]
+
+
+def _read_journal(root: Path) -> tuple[str, list[Path], list[Path]]:
+    """A dataset may come from a stranger, and so may its journal: no path leaves the folder, by links neither."""
+    path = root / PENDING / JOURNAL
+    try:
+        journal = json.loads(path.read_bytes())
+        places, removed = ([root / name for name in journal[key]] for key in ("places", "remove"))
+        if all(place.resolve().is_relative_to(root.resolve()) for place in [*places, *removed]):
+            return str(journal["what"]), places, removed
+        found = "a path outside of it"
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise SmolkitError("SK437", f"a journal of changes inside {root}", f"{found} in {path}",
+                       "the folder was made or edited by something else than smolkit",
+                       f"remove the folder {path.parent}; then check the dataset")
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -111,8 +190,11 @@ def write_failure(path: Path, error: OSError) -> SmolkitError:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content, or an error that names the file."""
+    """The content of a JSON file, or an error that names the file; a pipe or a device would never end."""
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:
+            raise damaged(path, f"no plain file of less than {MOST_BYTES:,} bytes")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise missing(path) from error

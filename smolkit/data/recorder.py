@@ -20,16 +20,17 @@ policy two arms.
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from smolkit.arm.calibration import Calibration
 from smolkit.cameras.camera import CameraRole
-from smolkit.data.claim import CLAIM_NAME, Claim
+from smolkit.cameras.passport import Passport
+from smolkit.data.claim import settle
 from smolkit.data.schema import EXTRA_PATH, INFO_PATH, read_object
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
@@ -39,16 +40,25 @@ from smolkit.teleop.loop import Step
 class Recorder(AbstractContextManager):
     """Begin, add, save or discard; a widget's thread and its buttons may call it at the same time.
 
-    cameras: the roles whose pictures are recorded. calibration: of the arm that is recorded; it travels with
-    the data. notes (JSON) go to meta/smolkit.json. Errors: SK417 another recorder has the folder; SK430 begun
-    twice, or without an instruction; SK431 the folder's dataset was recorded with another calibration.
+    cameras: the roles whose pictures are recorded; passports: theirs. calibration: of the arm that is recorded; it
+    travels with the data. notes (JSON) are of the dataset, provenance (JSON: the kit file's name, the profile) of this
+    session; both go to meta/smolkit.json. codec: "h264" or "av1", of a new dataset. Errors: SK417 another recorder has
+    the folder; SK430 begun twice, or without an instruction; SK431 the folder's dataset was recorded with another
+    calibration.
     """
 
     def __init__(self, root: Path | str, *, fps: int = 10, cameras: Iterable[CameraRole] = (), task: str = "",
-                 calibration: Calibration | None = None, notes: dict[str, Any] | None = None):
+                 calibration: Calibration | None = None, notes: dict[str, Any] | None = None, codec: str | None = None,
+                 passports: Iterable[Passport] = (), provenance: Mapping[str, Any] | None = None):
         self.task = task                           # of the next episode
-        self._writer = open_writer(Path(root), fps=fps, cameras=list(cameras), calibration=calibration, notes=notes)
-        self._lock, self._recording = threading.RLock(), False
+        self.policy: Mapping[str, Any] | None = None         # what acts in it, its name and hash; None: a person
+        known = {"calibration": calibration.fingerprint if calibration else None,
+                 "cameras": {one.role.name: {"identity": one.identity, "taken_on": one.taken_on, "fps": one.fps,
+                                             **asdict(one.look)} for one in passports}}
+        self._writer = open_writer(
+            Path(root), fps=fps, cameras=list(cameras), calibration=calibration, notes=notes, codec=codec,
+            provenance={**{key: value for key, value in known.items() if value}, **(provenance or {})})
+        self._lock, self._recording, self._paused = threading.RLock(), False, False
 
     @property
     def root(self) -> Path:
@@ -73,8 +83,18 @@ class Recorder(AbstractContextManager):
         """Saved so far, those of earlier days too."""
         return self._writer.episodes
 
-    def begin(self, task: str | None = None) -> None:
-        """From now on steps are kept, under this instruction."""
+    @property
+    def paused(self) -> bool:
+        """Between `pause` and `go_on`, in an episode."""
+        return self._paused
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of the episode saved last: its true rate, pauses, moments that were repeated or missed."""
+        return self._writer.facts
+
+    def begin(self, task: str | None = None, policy: Mapping[str, Any] | None = None) -> None:
+        """From now on steps are kept, under this instruction; `policy`: name and hash of what acts in it."""
         with self._lock:
             self.task = self.task if task is None else task
             if self._recording or not self.task.strip():
@@ -82,31 +102,52 @@ class Recorder(AbstractContextManager):
                                    "one is running" if self._recording else "no instruction",
                                    "begin was pressed twice, or the text field is empty",
                                    "save or discard the episode; say in words what is shown")
-            self._recording = True
+            self._recording, self._paused, self.policy = True, False, policy
+
+    def pause(self) -> None:
+        """Steps are not kept until `go_on`; the episode knows of the gap."""
+        with self._lock:
+            self._paused = self._recording
+            self._writer.note_pause()
+
+    def go_on(self) -> None:
+        """The episode goes on after a pause."""
+        with self._lock:
+            self._paused = False
+
+    def redo(self) -> None:
+        """The episode saved last goes, and is recorded again under the same instruction: it begins now.
+
+        Errors: SK430 while one is running, SK435 where none was saved since this recorder was opened.
+        """
+        with self._lock:
+            if not self._recording:
+                self._writer.remove_last_episode()
+            self.begin(policy=self.policy)
 
     def add(self, step: Step) -> None:
         """One step of the loop; nothing happens while no episode is running."""
         with self._lock:
-            if self._recording:
+            if self._recording and not self._paused:
                 self._writer.add(step.observation, step.action_deg, task=self.task)
 
     def save(self) -> int:
         """The episode is on the disk, complete and synced; its number. Raises as `DatasetWriter.save_episode`."""
         with self._lock:
-            index = self._writer.save_episode()
-            self._recording = False
+            index = self._writer.save_episode({"policy": dict(self.policy)} if self.policy else None)
+            self._recording = self._paused = False
             return index
 
     def discard(self) -> int:
         """Drops the episode; how many frames it had."""
         with self._lock:
-            self._recording = False
+            self._recording = self._paused = False
             return self._writer.discard_episode()
 
     def close(self) -> None:
         """Ends the recording; an episode that was not saved is dropped."""
         with self._lock:
-            self._recording = False
+            self._recording = self._paused = False
             self._writer.finalize()
 
     def __exit__(self, *_: object) -> None:
@@ -115,13 +156,10 @@ class Recorder(AbstractContextManager):
 
 def open_writer(root: Path, *, calibration: Calibration | None = None, **header: Any) -> DatasetWriter:
     """A new dataset, or the one that lies there, to be continued with the same arm. `header`: see `create`."""
+    settle(root)                                   # killed while its header was written, perhaps
     if not (root / INFO_PATH).exists():
-        if root.is_dir() and {path.name for path in root.iterdir()} - {CLAIM_NAME} == {"meta"}:
-            with Claim(root):                      # killed before the header was whole: nothing was recorded
-                if not (root / INFO_PATH).exists():
-                    shutil.rmtree(root / "meta")
         return DatasetWriter.create(root, calibration=calibration.as_dict() if calibration else None, **header)
-    writer = DatasetWriter.resume(root)
+    writer = DatasetWriter.resume(root, provenance=header.get("provenance"))
     try:
         _check_arm(root, calibration)
     except SmolkitError:

@@ -1,24 +1,25 @@
 """A dataset that grows by whole episodes: after each one every file on the disk is complete.
 
-LeRobot keeps its parquet files open until the end, so a kill takes the whole session. Here the running file
-is small (`Limits`), is rewritten with each episode and renamed into place; info.json comes last and decides.
+LeRobot keeps its parquet files open until the end, so a kill takes the whole session. Here an episode is a set of
+files of its own, put in place together by a `Transaction`; `finish` joins them to few large ones by stream copy.
+
+What is kept in memory: nothing of an episode but its row of facts in meta/smolkit.json, about 300 bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from smolkit.data.columns import Columns, join, parquet_bytes, to_table
+from smolkit.data.columns import Columns, parquet_bytes, read_columns, to_table
 from smolkit.data.encoding import Encoded
 from smolkit.data.files import Transaction
-from smolkit.data.layout import VideoSpan
+from smolkit.data.layout import Layout, VideoSpan
 from smolkit.data.schema import (
     AUTOMATIC,
     EPISODES_PATH,
@@ -30,38 +31,23 @@ from smolkit.data.schema import (
     fill,
 )
 from smolkit.data.stats import Stats, as_bytes, column_stats, histogram_stats, merge_stats
-from smolkit.data.tables import EpisodeRecord, Place, episodes_bytes, tasks_bytes
-from smolkit.data.video import append, probe
+from smolkit.data.tables import EpisodeRecord, Place, episodes_bytes, following, tasks_bytes
+from smolkit.data.video import probe
 from smolkit.report import SmolkitError
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to start the next file. Small on purpose: the running file is rewritten with each episode."""
+    """When a file is full, for `compact` and for merging."""
 
-    data_bytes: int = 4_000_000
-    video_bytes: int = 4_000_000
-    episodes: int = 25
+    data_bytes: int = 100 * 2**20
+    video_bytes: int = 200 * 2**20
+    episodes: int = 1_000_000
 
-
-@dataclass(frozen=True)
-class _Running:
-    """The files that the next episode goes into."""
-
-    data: Place = (0, 0)
-    rows: tuple[pa.Table, ...] = ()                    # the episodes in the data file
-    rows_bytes: int = 0
-    table: Place = (0, 0)
-    records: tuple[pa.Table, ...] = ()                 # the rows in the episodes file
-    videos: Mapping[str, _RunningVideo] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _RunningVideo:
-    place: Place = (0, 0)
-    content: bytes = b""
-    frames: int = 0
-    episodes: int = 0
+    @classmethod
+    def of(cls, info: Info) -> Limits:
+        """Those that the dataset itself names."""
+        return cls(info.data_files_size_in_mb * 2**20, info.video_files_size_in_mb * 2**20)
 
 
 @dataclass(frozen=True)
@@ -83,139 +69,151 @@ class CameraStats:
         return self.foreign or histogram_stats(self.histogram, self.frames)
 
 
-class Store:
-    """The dataset as it stands on the disk, and `add_episode`, which changes it all or not at all."""
+@dataclass(frozen=True)
+class State:
+    """What the next episode adds to: all that is known of the dataset besides its files."""
 
-    def __init__(self, root: Path, info: Info, extra: Mapping[str, Any], limits: Limits | None = None):
-        self.root, self.info, self.extra, self.limits = root, info, dict(extra), limits or Limits()
-        self.tasks: tuple[str, ...] = ()
-        self.rows: tuple[Columns, ...] = ()            # all numbers recorded, for exact statistics
-        self.cameras: dict[str, CameraStats] = {key: CameraStats(0) for key in info.video_keys}
-        self.running = _Running(videos={key: _RunningVideo() for key in info.video_keys})
+    info: Info
+    extra: Mapping[str, Any]                           # meta/smolkit.json, without what is counted
+    tasks: tuple[str, ...] = ()
+    numbers: Mapping[str, Stats] = field(default_factory=dict)
+    cameras: Mapping[str, CameraStats] = field(default_factory=dict)
+    facts: tuple[Mapping[str, Any], ...] = ()          # one an episode, in JSON's terms
+    data: Place = (0, 0)                               # where the next episode goes
+    table: Place = (0, 0)
+    videos: Mapping[str, Place] = field(default_factory=dict)
+
+
+class Store:
+    """The dataset as it stands on the disk, and what changes it all or not at all.
+
+    After SmolkitError SK407 (disk full) nothing has changed, and the call may be repeated.
+    """
+
+    def __init__(self, root: Path, state: State):
+        self.root, self.state = root, state
+        self._before: tuple[State, list[str]] | None = None       # the last episode's files, and what was without it
         self._stale = False
 
-    def write_header(self) -> None:
-        """info.json of a dataset without episodes: from here on it can be resumed."""
-        with Transaction(self.root) as change:
-            change.write(EXTRA_PATH, self._extra_bytes(0, self.cameras))
-            change.write(INFO_PATH, self.info.as_bytes())
+    @classmethod
+    def new(cls, root: Path, info: Info, extra: Mapping[str, Any]) -> Store:
+        """A dataset without episodes: its header is on the disk, it can be resumed."""
+        state = State(info, extra, cameras={key: CameraStats(0) for key in info.video_keys},
+                      videos=dict.fromkeys(info.video_keys, (0, 0)))
+        with Transaction(root, "the header of a new dataset") as change:
+            _write_meta(change, state)
+        return cls(root, state)
 
-    def rewrite_stats(self) -> None:
-        """After a tail was cut off: the statistics of what is left."""
-        if self.rows:
-            with Transaction(self.root) as change:
-                change.write(EXTRA_PATH, self._extra_bytes(self.info.total_episodes, self.cameras))
-                change.write(STATS_PATH, _stats_bytes(self.rows, self.cameras))
-
-    def start_after(self, data: Place, table: Place, videos: Mapping[str, Place]) -> None:
-        """Continues behind these files, which stay as they are."""
-        fresh = {key: _RunningVideo(self._next(place)) for key, place in videos.items()}
-        self.running = _Running(data=self._next(data), table=self._next(table), videos=fresh)
-
-    def add_episode(self, columns: Columns, tasks: list[str], cameras: Mapping[str, Encoded]) -> None:
-        """Saves one episode; `columns` without the automatic ones, `tasks` one text per row.
-
-        After SmolkitError SK407 (disk full) nothing has changed, and the call may be repeated.
-        """
-        self._check_fresh()
-        all_tasks = tuple(dict.fromkeys([*self.tasks, *tasks]))
+    def add_episode(self, columns: Columns, tasks: list[str], cameras: Mapping[str, Encoded],
+                    facts: Mapping[str, Any] | None = None) -> None:
+        """Saves one episode; `columns` without the automatic ones, `tasks` one text per row."""
+        now = self.state
+        all_tasks = tuple(dict.fromkeys([*now.tasks, *tasks]))
         rows = {**columns, **self._automatic(tasks, all_tasks)}
+        stats = {key: column_stats(rows[key]) for key, feature in now.info.features.items() if feature.is_number}
         info = self._info_after(len(tasks), len(all_tasks), cameras)
-        running, change = self._place(info, rows, cameras), Transaction(self.root)
-        totals = {key: self.cameras[key].plus(one.histogram, one.sampled) for key, one in cameras.items()}
-        record = self._record(info, running, rows, tasks, cameras)
-        running = replace(running, records=(*running.records, record.as_table(running.table)))
-        everything = (*self.rows, {key: rows[key] for key in info.features if info.features[key].is_number})
-        try:
-            with change:
-                self._write(change, info, running, all_tasks, everything, totals)
-        except BaseException:
-            self._stale = change.committing            # staged only: the disk is as it was
-            raise
-        self.info, self.running, self.tasks = info, running, all_tasks
-        self.rows, self.cameras = everything, totals
+        record = self._record(rows, tasks, cameras, stats)
+        files = {info.video_file(key, *now.videos[key]): camera.video for key, camera in cameras.items()}
+        files |= {fill(EPISODES_PATH, "", *now.table): episodes_bytes([record.as_table(now.table)]),
+                  info.data_file(*now.data): parquet_bytes([to_table(rows, info.features)])}
+        self._change(f"episode {now.info.total_episodes} was saved", files, State(
+            info, now.extra, all_tasks,
+            {key: merge_stats([now.numbers[key], one]) if now.numbers else one for key, one in stats.items()},
+            {key: now.cameras[key].plus(one.histogram, one.frames) for key, one in cameras.items()},
+            (*now.facts, dict(facts or {})), following(now.data, info), following(now.table, info),
+            {key: following(place, info) for key, place in now.videos.items()}))
+        self._before = now, list(files)
 
-    def _write(self, change: Transaction, info: Info, running: _Running, tasks: tuple[str, ...],
-               everything: tuple[Columns, ...], cameras: Mapping[str, CameraStats]) -> None:
+    def remove_last(self) -> None:
+        """Takes the episode back that was saved last. Errors: SK435 where that was not since the opening."""
+        if self._before is None:
+            raise SmolkitError("SK435", "an episode saved since this recording was opened", "none, or it went already",
+                               "only the last one can be taken back, and only once",
+                               "save one first; older episodes are dropped by smolkit edit")
+        before, files = self._before
+        self._change(f"episode {before.info.total_episodes} was taken back", {}, before, files)
+        self._before = None
+
+    def put_stats(self, numbers: Mapping[str, Stats]) -> None:
+        """Other statistics of the numbers, on the disk too where they differ from those there."""
+        self.state = replace(self.state, numbers=numbers)
+        path = self.root / STATS_PATH
+        if numbers and (not path.is_file() or path.read_bytes() != _stats_bytes(self.state)):
+            with Transaction(self.root, "the statistics over all rows") as change:
+                change.write(STATS_PATH, _stats_bytes(self.state))
+
+    def _change(self, what: str, files: Mapping[str, bytes], after: State, gone: Sequence[str] = ()) -> None:
         """Videos before the rows that point at them, info.json last: any prefix of this is consistent."""
-        for key, video in running.videos.items():
-            change.write(info.video_file(key, *video.place), video.content)
-        if tasks != self.tasks:
-            change.write(TASKS_PATH, tasks_bytes(tasks))
-        change.write(fill(EPISODES_PATH, "", *running.table), episodes_bytes(running.records))
-        change.write(info.data_file(*running.data), parquet_bytes(running.rows))
-        change.write(EXTRA_PATH, self._extra_bytes(info.total_episodes, cameras))
-        change.write(STATS_PATH, _stats_bytes(everything, cameras))
-        change.write(INFO_PATH, info.as_bytes())
-
-    def _check_fresh(self) -> None:
         if self._stale:
             raise SmolkitError("SK413", "a writer that agrees with its disk", "a save that was interrupted",
                                "Ctrl-C or a disk error while the files of an episode were renamed",
                                "open the dataset again with DatasetWriter.resume(root)")
+        change = Transaction(self.root, what)
+        try:
+            with change:
+                for name, content in files.items():
+                    change.write(name, content)
+                _write_meta(change, after, self.state)
+                for name in gone:
+                    change.remove(name)
+        except BaseException:
+            self._stale = change.committing            # prepared only: the disk is as it was
+            raise
+        self.state = after
 
     def _automatic(self, tasks: list[str], all_tasks: tuple[str, ...]) -> Columns:
-        count, number = len(tasks), {task: i for i, task in enumerate(all_tasks)}
+        info, count, number = self.state.info, len(tasks), {task: i for i, task in enumerate(all_tasks)}
         frame = np.arange(count)
-        values = {"timestamp": frame / self.info.fps, "frame_index": frame,
-                  "episode_index": np.full(count, self.info.total_episodes),
-                  "index": frame + self.info.total_frames,
+        values = {"timestamp": frame / info.fps, "frame_index": frame,
+                  "episode_index": np.full(count, info.total_episodes), "index": frame + info.total_frames,
                   "task_index": np.array([number[task] for task in tasks])}
         return {key: values[key].astype(dtype) for key, dtype in AUTOMATIC.items()}
 
     def _info_after(self, frames: int, tasks: int, cameras: Mapping[str, Encoded]) -> Info:
-        info = self.info.counted(self.info.total_episodes + 1, self.info.total_frames + frames, tasks)
+        info = self.state.info
         features = dict(info.features)
         for key, camera in cameras.items():
             if "info" not in features[key].extra:
                 features[key] = replace(features[key], extra={"info": probe(camera.video)})
-        return replace(info, features=features)
+        return replace(info, features=features).counted(info.total_episodes + 1, info.total_frames + frames, tasks)
 
-    def _place(self, info: Info, rows: Columns, cameras: Mapping[str, Encoded]) -> _Running:
-        """The running files with the episode in them, or fresh ones where they are full."""
-        now, table = self.running, to_table(rows, info.features)
-        if now.rows_bytes + table.nbytes > self.limits.data_bytes or len(now.rows) >= self.limits.episodes:
-            now = replace(now, data=self._next(now.data) if now.rows else now.data, rows=(), rows_bytes=0)
-        if len(now.records) >= 4 * self.limits.episodes:
-            now = replace(now, table=self._next(now.table), records=())
-        videos = {key: self._place_video(now.videos[key], camera) for key, camera in cameras.items()}
-        return replace(now, rows=(*now.rows, table), rows_bytes=now.rows_bytes + table.nbytes, videos=videos)
-
-    def _place_video(self, now: _RunningVideo, camera: Encoded) -> _RunningVideo:
-        if not now.episodes:
-            return _RunningVideo(now.place, camera.video, camera.frames, 1)
-        fits = (len(now.content) + len(camera.video) < self.limits.video_bytes
-                and now.episodes < self.limits.episodes)
-        joined = append(now.content, camera.video) if fits else None
-        if joined is None:
-            return _RunningVideo(self._next(now.place), camera.video, camera.frames, 1)
-        return _RunningVideo(now.place, joined, now.frames + camera.frames, now.episodes + 1)
-
-    def _next(self, place: Place) -> Place:
-        chunk, number = place
-        return (chunk + 1, 0) if number >= self.info.chunks_size - 1 else (chunk, number + 1)
-
-    def _record(self, info: Info, running: _Running, rows: Columns, tasks: list[str],
-                cameras: Mapping[str, Encoded]) -> EpisodeRecord:
-        spans = {key: _span(info, key, running.videos[key], camera.frames) for key, camera in cameras.items()}
-        stats = {key: histogram_stats(cameras[key].histogram, cameras[key].sampled) if feature.is_video
-                 else column_stats(rows[key])
-                 for key, feature in info.features.items() if feature.is_video or feature.is_number}
-        return EpisodeRecord(self.info.total_episodes, len(tasks), tuple(dict.fromkeys(tasks)),
-                             self.info.total_frames, running.data, spans, stats)
-
-    def _extra_bytes(self, episodes: int, cameras: Mapping[str, CameraStats]) -> bytes:
-        histograms = {key: {"frames": camera.frames, "counts": camera.histogram.tolist()}
-                      for key, camera in cameras.items() if camera.histogram is not None}
-        counted = {"episodes": episodes, "camera_histograms": histograms}
-        return json.dumps({**self.extra, **counted}).encode()
+    def _record(self, rows: Columns, tasks: list[str], cameras: Mapping[str, Encoded],
+                stats: Mapping[str, Stats]) -> EpisodeRecord:
+        now, info = self.state, self.state.info
+        spans = {key: VideoSpan(info.video_file(key, *now.videos[key]), 0.0, len(tasks) / info.fps, *now.videos[key])
+                 for key in cameras}
+        pictures = {key: histogram_stats(one.histogram, one.frames) for key, one in cameras.items()}
+        ordered = {key: (stats | pictures)[key] for key in info.features if key in stats or key in pictures}
+        return EpisodeRecord(info.total_episodes, len(tasks), tuple(dict.fromkeys(tasks)), info.total_frames,
+                             now.data, spans, ordered)
 
 
-def _stats_bytes(rows: tuple[Columns, ...], cameras: Mapping[str, CameraStats]) -> bytes:
-    stats = {key: column_stats(values) for key, values in join(rows).items()}
-    return as_bytes(stats | {key: camera.stats() for key, camera in cameras.items()})
+def number_stats(layout: Layout) -> dict[str, Stats]:
+    """Exact statistics of all numbers, column by column: 20 bytes a row are in memory at a time."""
+    numbers = {key: feature for key, feature in layout.info.features.items() if feature.is_number}
+    files = dict.fromkeys(layout.root / episode.data_file for episode in layout.episodes)
+    found = {}
+    for key, feature in numbers.items():
+        rows = np.concatenate([read_columns(file, {key: feature})[key] for file in files])
+        parts = [column_stats(column) for column in rows.reshape(len(rows), -1).T]
+        found[key] = {name: parts[0][name] if name == "count" else np.concatenate([part[name] for part in parts])
+                      for name in parts[0]}
+    return found
 
 
-def _span(info: Info, key: str, video: _RunningVideo, frames: int) -> VideoSpan:
-    return VideoSpan(info.video_file(key, *video.place), (video.frames - frames) / info.fps,
-                     video.frames / info.fps, *video.place)
+def _write_meta(change: Transaction, state: State, before: State | None = None) -> None:
+    if before is not None and state.tasks != before.tasks:
+        change.write(TASKS_PATH, tasks_bytes(state.tasks))
+    histograms = {key: {"frames": camera.frames, "counts": camera.histogram.tolist()}
+                  for key, camera in state.cameras.items() if camera.histogram is not None}
+    change.write(EXTRA_PATH, json.dumps({**state.extra, "episodes": state.info.total_episodes,
+                                         "camera_histograms": histograms, "episode_facts": state.facts}).encode())
+    if state.info.total_episodes:
+        change.write(STATS_PATH, _stats_bytes(state))
+    else:
+        change.remove(STATS_PATH)
+    change.write(INFO_PATH, state.info.as_bytes())
+
+
+def _stats_bytes(state: State) -> bytes:
+    return as_bytes({**state.numbers, **{key: camera.stats() for key, camera in state.cameras.items()}})

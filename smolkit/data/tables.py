@@ -16,11 +16,22 @@ import pyarrow as pa
 
 from smolkit.data.columns import parquet_bytes
 from smolkit.data.layout import VideoSpan
+from smolkit.data.schema import Info
 from smolkit.data.stats import Stats
 
 STATS = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")     # LeRobot's order
 _TEXT_INDEX = "__index_level_0__"       # LeRobot looks tasks up through the pandas index
 Place = tuple[int, int]                 # (chunk, file) numbers
+
+
+def following(place: Place, info: Info) -> Place:
+    """The place after this one.
+
+    >>> following((0, 999), Info(fps=10, features={}))
+    (1, 0)
+    """
+    chunk, number = place
+    return (chunk + 1, 0) if number >= info.chunks_size - 1 else (chunk, number + 1)
 
 
 @dataclass(frozen=True)

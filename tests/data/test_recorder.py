@@ -12,6 +12,8 @@ import pytest
 
 from smolkit.arm import fake
 from smolkit.cameras.camera import CameraRole, Observation
+from smolkit.data.claim import claim_new
+from smolkit.data.files import PENDING
 from smolkit.data.reader import Dataset
 from smolkit.data.recorder import Recorder, recorded_calibration
 from smolkit.report import SmolkitError
@@ -86,25 +88,27 @@ def test_a_second_recorder_of_a_folder_is_refused_and_touches_nothing(tmp_path):
     with recorder(tmp_path / "set") as one:
         show(one, 4)
         one.save()
-        (tmp_path / "set/data/rows.staged").write_bytes(b"what the first one is just writing")
+        (tmp_path / "set" / PENDING).mkdir()
+        (tmp_path / "set" / PENDING / "0").write_bytes(b"what the first one is just writing")
         show(one, 3)
         before = content_of(tmp_path / "set")
         with pytest.raises(SmolkitError, match=f"SK417(.|\n)*recorded by process {os.getpid()}: this one"):
             recorder(tmp_path / "set")
         assert content_of(tmp_path / "set") == before
         assert one.save() == 1
-        (tmp_path / "set/data/rows.staged").unlink()
     with recorder(tmp_path / "set") as two:
         assert two.episodes == 2
     assert not list((tmp_path / "set").rglob("*.lock")), "a finished dataset holds LeRobot's files alone"
 
 
 def test_two_recorders_cannot_begin_one_new_dataset(tmp_path):
-    with recorder(tmp_path / "set"):
-        (tmp_path / "set/meta/info.json").rename(tmp_path / "away")          # the first one is not that far yet
+    with claim_new(tmp_path / "set"):                                        # the first one is not that far yet
+        (tmp_path / "set" / PENDING).mkdir()
         with pytest.raises(SmolkitError, match="SK417"):
             recorder(tmp_path / "set")
-        assert (tmp_path / "set/meta/smolkit.json").exists()
+        assert (tmp_path / "set" / PENDING).exists()
+    with recorder(tmp_path / "set") as one:
+        assert one.episodes == 0
 
 
 RECORDS = """
