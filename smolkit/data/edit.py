@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from smolkit.data.layout import Layout, load_layout
-from smolkit.data.rewrite import Edited, Rows, extra_of, rewrite
+from smolkit.data.rewrite import Edited, Rows, extra_of, rewrite, unfit
 from smolkit.data.schema import AUTOMATIC, DATA_PATH, VERSION, VIDEO_PATH, Feature, Info, check_name
 from smolkit.data.splice import Encoding
 from smolkit.report import SmolkitError
 
 Values = np.ndarray | Callable[[dict[str, Any]], Any]      # all rows of the result, or made from an episode's columns
+CAPTURED = "captured_s"
 SLOW, MARGIN_S = 5.0, 0.2                                  # deg/s that a hand's tremor stays below; kept around motion
 
 
@@ -60,7 +61,7 @@ class Plan:
     def of(cls, *roots: str | Path) -> Plan:
         """All episodes of these datasets, one after the other."""
         if not roots:
-            raise _unfit("at least one dataset", "none")
+            raise unfit("at least one dataset", "none")
         sources = tuple(load_layout(Path(root)) for root in roots)
         pieces = tuple(Piece(number, episode.index, 0, episode.length)
                        for number, layout in enumerate(sources) for episode in layout.episodes)
@@ -109,10 +110,10 @@ class Plan:
         for i, (first, last) in ends.items():
             start, stop = pieces[i].start + first, pieces[i].stop - last
             if first < 0 or last < 0 or start >= stop:
-                raise _unfit(f"a frame left of episode {i} ({pieces[i].stop - pieces[i].start} frames)",
+                raise unfit(f"a frame left of episode {i} ({pieces[i].stop - pieces[i].start} frames)",
                              f"{first} at its beginning and {last} at its end to be cut off")
             pieces[i] = replace(pieces[i], start=start, stop=stop)
-        return self._done("trim", {**about, "frames": {str(i): ends[i] for i in ends}}, pieces=tuple(pieces))
+        return self._done("trim", about, pieces=tuple(pieces))
 
     def split(self, parts: Mapping[str, Sequence[int] | float]) -> dict[str, Plan]:
         """Several plans by name: lists of episodes, or shares of them in order ({"train": 0.8, "test": 0.2})."""
@@ -130,7 +131,7 @@ class Plan:
         known = [self.tasks.get(task, task) for layout in self.sources for task in layout.tasks]
         odd = [task for task in tasks if task not in known] + [text for text in tasks.values() if not text.strip()]
         if odd:
-            raise _unfit(f"tasks among {sorted(set(known))}, renamed to words", repr(odd[0]))
+            raise unfit(f"tasks among {sorted(set(known))}, renamed to words", repr(odd[0]))
         now = {task: tasks.get(self.tasks.get(task, task), self.tasks.get(task, task))
                for layout in self.sources for task in layout.tasks}
         return self._done("rename_tasks", {"tasks": dict(tasks)}, tasks=now)
@@ -141,8 +142,8 @@ class Plan:
         for old, new in names.items():
             self._present(old)
             check_name(new)
-        if len(set(now.values())) < len(now) or set(now.values()) & set(AUTOMATIC):
-            raise _unfit("names that differ from each other", f"{dict(names)}")
+        if len(set(now.values())) < len(now) or set(names.values()) & set(AUTOMATIC):
+            raise unfit("names that differ from each other", f"{dict(names)}")
         return self._done("rename", {"names": dict(names)}, names=now)
 
     def remove(self, *keys: str) -> Plan:
@@ -156,7 +157,7 @@ class Plan:
         """One more column: an array (all rows of the result, ...), or a function of an episode's columns."""
         check_name(key)
         if key in self.info.features or feature.is_camera:
-            raise _unfit("a new column of numbers or text", f"{key}: {feature.dtype}")
+            raise unfit("a new column of numbers or text", f"{key}: {feature.dtype}")
         return self._done("add", {"feature": key, **feature.as_json()}, added={**self.added, key: (feature, values)})
 
     def reencode(self, codec: str = "h264", crf: int | None = None, size: tuple[int, int] | None = None) -> Plan:
@@ -167,7 +168,7 @@ class Plan:
     def resample(self, fps: int) -> Plan:
         """Fewer frames a second: the nearest ones stay. Frames that nobody recorded are not made up."""
         if not 0 < fps <= self.info.fps:
-            raise _unfit(f"a rate between 1 and {self.info.fps} Hz", f"{fps} Hz")
+            raise unfit(f"a rate between 1 and {self.info.fps} Hz", f"{fps} Hz")
         return self._done("resample", {"fps": fps}, fps=fps)
 
     def recounted(self) -> Plan:
@@ -210,7 +211,7 @@ class Plan:
         Errors: SK410 something is there, SK417 somebody records into a source, SK491 and SK493 from the videos.
         """
         if not self.pieces:
-            raise _unfit("at least one episode left", "none")
+            raise unfit("at least one episode left", "none")
         _check_fit(self)
         return rewrite(self, Path(out), replaces)
 
@@ -224,17 +225,20 @@ class Plan:
         extra = {**feature.extra, "fps": self.fps} if self.fps and "fps" in feature.extra else feature.extra
         if feature.is_video and self.encoding and self.encoding.size:
             return replace(feature, shape=(*self.encoding.size, 3), names=["height", "width", "channels"])
+        if key == CAPTURED and isinstance(feature.names, list):        # its entries bear the cameras' names
+            roles = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in self.names.items()}
+            return replace(feature, names=[roles.get(name, name) for name in feature.names])
         return replace(feature, extra=extra)
 
     def _present(self, key: str) -> None:
         names = [self.names.get(old, old) for old in self.kept]
         if key not in names or key in AUTOMATIC:
-            raise _unfit(f"a feature among {[name for name in names if name not in AUTOMATIC]}", key)
+            raise unfit(f"a feature among {[name for name in names if name not in AUTOMATIC]}", key)
 
     def _known(self, episodes: Sequence[int]) -> list[int]:
         odd = [i for i in episodes if not 0 <= i < len(self.pieces)]
         if odd or len(set(episodes)) < len(episodes):
-            raise _unfit(f"each episode once, among 0..{len(self.pieces) - 1}", str(odd[:9] or list(episodes)[:9]))
+            raise unfit(f"each episode once, among 0..{len(self.pieces) - 1}", str(odd[:9] or list(episodes)[:9]))
         return list(episodes)
 
     def _done(self, name: str, about: Mapping[str, Any], **changes: Any) -> Plan:
@@ -259,8 +263,3 @@ def _identity(plan: Plan, layout: Layout) -> dict[str, Any]:
                                        for key in kept if kept[key].is_video}
     return {"fps": info.fps, "robot_type": info.robot_type, "codecs": codecs, "units": extra_of(layout).get("units"),
             "features": {key: (f.dtype, f.shape, f.names) for key, f in kept.items()}}
-
-
-def _unfit(expected: str, found: str) -> SmolkitError:
-    return SmolkitError("SK490", expected, found, "it was meant for another dataset, or for the one before an edit",
-                        "smolkit edit ... --dry-run shows what would be done")

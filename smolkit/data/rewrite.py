@@ -53,6 +53,7 @@ from smolkit.data.store import CameraStats, number_stats
 from smolkit.data.swap import staged
 from smolkit.data.tables import EpisodeRecord, Place, episodes_bytes, tasks_bytes
 from smolkit.data.video import probe
+from smolkit.report import SmolkitError
 
 if TYPE_CHECKING:
     from smolkit.data.edit import Piece, Plan
@@ -158,7 +159,9 @@ class _Writer:
                 columns[name := self.plan.names.get(key, key)] = _stored(values, feature)
                 plain[name] = values
         for key, (feature, made) in self.plan.added.items():
-            values = made({**plain, "task": texts}) if callable(made) else made[start:start + len(frame)]
+            values = np.asarray(made({**plain, "task": texts}) if callable(made) else made[start:start + len(frame)])
+            if values.shape != (len(frame), *feature.row_shape):
+                raise unfit(f"{len(frame)} rows of {feature.row_shape} for {key} in episode {index}", str(values.shape))
             columns[key] = _stored(values, feature)
         return pa.table(columns)
 
@@ -223,7 +226,8 @@ class _Writer:
         before = [edit for layout in self.plan.sources if (layout.root / EDITS_PATH).is_file()
                   for edit in read_object(layout.root / EDITS_PATH).get("edits", [])]
         pictures = {"copied": edited.copied, "encoded": edited.encoded}
-        pieces = [[piece.source, piece.episode, piece.start, piece.stop] for piece in self.plan.pieces]
+        pieces = [f"source {piece.source}, episode {piece.episode}, frames {piece.start}..{piece.stop - 1}"
+                  for piece in self.plan.pieces]
         edit = {"kit": version("smolkit"), "sources": sources, "operations": [*self.plan.operations],
                 "pieces": pieces, "pictures": pictures, "notes": list(edited.notes)}
         return {"format": 1, "edits": [*before, edit]}
@@ -413,6 +417,12 @@ def fingerprint(root: Path) -> str:
             while block := file.read(MIB):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def unfit(expected: str, found: str) -> SmolkitError:
+    """SK490: what was asked for is not there, or would leave nothing."""
+    return SmolkitError("SK490", expected, found, "it was meant for another dataset, or for the one before an edit",
+                        "smolkit edit ... --dry-run shows what would be done")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ H.264 within a file). So a file holds its episodes' frames and no other, and eac
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -30,6 +31,7 @@ from smolkit.report import SmolkitError
 BRIDGES = {"h264": ("libx264", {"qp": "1", "preset": "veryfast", "bf": "0", "g": "9999",
                                 "x264-params": "ipratio=1:sps-id=30:annexb=0:repeat-headers=1"}),
            "av1": ("libsvtav1", {"preset": "10", "g": "9999", "svtav1-params": "lossless=1:lp=1:pred-struct=1"})}
+os.environ.setdefault("SVT_LOG", "1")        # errors alone: its banner would bury what an edit has to say
 FURTHEST = 3                     # of 255, what a bridge's pixels may differ; measured: 2 for H.264, 0 for AV1
 
 
