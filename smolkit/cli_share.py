@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,19 +27,17 @@ def push(source: Annotated[Path, typer.Argument(help="the folder of a dataset")]
          looked: Annotated[bool, typer.Option("--i-looked", help="at the pictures; all may leave")] = False,
          private: Annotated[bool, typer.Option("--private/--public", help="on the Hub")] = True,
          update: Annotated[bool, typer.Option("--update", help="replace what has that name on the Hub")] = False,
-         report: Annotated[Path | None, typer.Option(help="the card quotes it: check dataset --json FILE")] = None,
          ) -> None:
     """Gives a dataset to the Hub (private, unless told) or to a stick; says first what in it is private."""
     from smolkit.data.copies import copy_whole
-    from smolkit.data.hub import at_rest, dataset_files, push_dataset
+    from smolkit.data.push import at_rest, dataset_files, push_dataset
     if not is_hub_id(to) or Path(to).parent.is_dir():
         with at_rest(source):
             typer.echo(f"a whole copy is in {copy_whole(dataset_files(source), Path(to))}")
         return
-    quality = json.loads(report.read_text(encoding="utf-8")) if report else None
     sheet = Path("outputs") / f"{source.resolve().name}-pictures.jpg"
     typer.echo(push_dataset(source, to, sheet=sheet, licence=licence, looked=looked, private=private, update=update,
-                            quality=quality, tell=_told))
+                            tell=_told))
 
 
 def _told(report: Report) -> None:
@@ -55,7 +52,8 @@ def pull(source: Annotated[str, typer.Argument(help="owner/name on the Hub, or a
     """Brings a dataset from the Hub into the cache, and from there or from a stick into a folder."""
     from smolkit.data.bundle import SUMS, listed
     from smolkit.data.copies import copy_whole
-    from smolkit.data.hub import dataset_files, dataset_folder
+    from smolkit.data.hub import dataset_folder
+    from smolkit.data.push import dataset_files
     root = dataset_folder(source, revision)
     if to is not None:
         known = listed(root) if (root / SUMS).is_file() else None

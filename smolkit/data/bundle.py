@@ -20,7 +20,7 @@ import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 SUMS, INDEX = "SHA256SUMS", "index.json"
-OURS = ("wheels", "install.py", SUMS, INDEX, "README.md")
+OURS = ("wheels", "install.py", "README.txt", SUMS, INDEX)
 
 
 def sha256(path: Path) -> str:

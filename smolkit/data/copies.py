@@ -27,20 +27,19 @@ def copy_whole(files: Mapping[str, Path | bytes], place: Path, known: Mapping[st
     known: the sums that the originals must have. A `place` with the same content is fine. Errors: SK498 another content
     there; an original that is not as `known` says; a disk that is full, gone, or gives back other bytes.
     """
-    wanted = {}
-    part = place.with_name(f".{place.name}.part")
+    part, wanted = place.with_name(f".{place.name}.part"), {}
     try:
         for name, source in files.items():
             wanted[check_relative(name)] = _sum(name, source, known)
-            if place.exists():
-                continue
-            _copy(source, part / name, wanted[name])
-        lines = "".join(f"{digest}  {name}\n" for name, digest in wanted.items())
+            if not place.exists():
+                _copy(source, part / name, wanted[name])
         if place.exists():
             return _same(place, wanted)
-        _remove_others(part, {*wanted, *([SUMS] if sums else [])})
+        for left in part.rglob("*"):                       # of an earlier try with other contents
+            if left.is_file() and left.relative_to(part).as_posix() not in wanted:
+                left.unlink()
         if sums:
-            write_synced(part / SUMS, lines.encode())
+            write_synced(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in wanted.items()).encode())
         os.replace(part, place)
         sync_folder(place.parent)
     except OSError as error:
@@ -60,24 +59,18 @@ def _sum(name: str, source: Path | bytes, known: Mapping[str, str] | None) -> st
 
 def _copy(source: Path | bytes, place: Path, wanted: str) -> None:
     if place.is_file() and sha256(place) == wanted:
-        return                                                         # it arrived before the break
+        return                                             # it arrived before the break
     place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(source, bytes):
-        write_synced(place, source)
-    else:
-        with open(source, "rb") as old, open(place, "wb") as new:
-            shutil.copyfileobj(old, new, 1 << 20)
-            new.flush()
-            os.fsync(new.fileno())
+    with open(place, "wb") as new:
+        if isinstance(source, bytes):
+            new.write(source)
+        else:
+            with open(source, "rb") as old:
+                shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fsync(new.fileno())
     if sha256(place) != wanted:
         raise OSError(f"{place.name} reads back with other bytes than were written")
-
-
-def _remove_others(part: Path, keep: set[str]) -> None:
-    """What an earlier try with other contents left."""
-    for path in part.rglob("*"):
-        if path.is_file() and path.relative_to(part).as_posix() not in keep:
-            path.unlink()
 
 
 def _same(place: Path, wanted: Mapping[str, str]) -> Path:
@@ -90,7 +83,7 @@ def _same(place: Path, wanted: Mapping[str, str]) -> Path:
 def verify(folder: Path) -> Report:
     """Is a copy or a bundle as it was made? SK498 for all that is not."""
     wrong = faults(folder)
+    found = f"{len(wrong)} others: {'; '.join(wrong[:5])}" if wrong else f"{len(listed(folder))} as they were copied"
     return Report(f"{folder.name}: each file against {SUMS}", (Check(
-        "SK498", "files", not wrong, "all as they were copied",
-        f"{len(wrong)} others: {'; '.join(wrong[:5])}" if wrong else f"{len(listed(folder))} as they were copied",
+        "SK498", "files", not wrong, "all as they were copied", found,
         "the stick is failing, the copy broke off, or somebody changed it", "make the copy anew"),))

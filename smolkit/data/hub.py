@@ -1,6 +1,5 @@
-"""Datasets by their names on the Hugging Face Hub: pushed with a card, pulled where needed, kept for later.
+"""Datasets by their names on the Hugging Face Hub: only the files that are needed, kept for times without a network.
 
-    push_dataset("my/folder", "owner/name", licence="cc-by-4.0", looked=True, sheet=Path("look.jpg"))
     root = hub_dataset("owner/name")                        # its folder in the cache: Dataset(root) reads it
     root = hub_dataset("owner/name", episodes=[3])          # only the files that hold episode 3
     on_hub("owner/name").fetch("meta/info.json")            # one file, for streaming
@@ -12,21 +11,14 @@ As LeRobot does, the tag v3.0 is read, not the newest commit: a tag moves when a
 from __future__ import annotations
 
 import glob
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from smolkit import hub
-from smolkit.data.claim import Claim
 from smolkit.data.layout import Layout, load_layout
-from smolkit.data.privacy import private_data
-from smolkit.data.reader import Dataset
-from smolkit.data.readme import card
-from smolkit.data.schema import INFO_PATH, READABLE_VERSIONS, parse_version
-from smolkit.report import Report, SmolkitError
+from smolkit.data.schema import READABLE_VERSIONS, parse_version
+from smolkit.report import SmolkitError
 
 
 @dataclass(frozen=True)
@@ -46,9 +38,7 @@ def on_hub(name: str, revision: str | None = None) -> OnHub:
 
     It is pinned to a commit, so that files fetched later belong together. Errors: SK497.
     """
-    tag = revision or _newest(name)
-    folder = hub.download(name, ["meta/info.json"], tag)
-    return OnHub(name, folder.name)                                     # .../snapshots/<commit>
+    return OnHub(name, hub.download(name, ["meta/info.json"], revision or _newest(name)).name)     # snapshots/<commit>
 
 
 def _newest(name: str) -> str:
@@ -56,9 +46,10 @@ def _newest(name: str) -> str:
     from huggingface_hub.errors import RepositoryNotFoundError
     try:
         tags = [tag.name for tag in HfApi().list_repo_refs(name, repo_type="dataset").tags]
-    except Exception as error:          # without a network: what is in the cache
-        kept = Path(constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}", "refs")
-        tags = [] if isinstance(error, RepositoryNotFoundError) else [path.name for path in kept.glob("*")]
+    except RepositoryNotFoundError:
+        tags = []                       # downloading tells it
+    except Exception:                   # whatever a missing network raises: what is in the cache
+        tags = [path.name for path in Path(constants.HF_HUB_CACHE).glob(f"datasets--{name.replace('/', '--')}/refs/*")]
     return max((tag for tag in tags if parse_version(tag) in READABLE_VERSIONS), key=parse_version, default="main")
 
 
@@ -71,7 +62,7 @@ def hub_dataset(name: str, revision: str | None = None, episodes: Sequence[int] 
     there = on_hub(name, revision)
     root = hub.download(name, ["meta/*", "README.md"], there.revision)
     files = episode_files(load_layout(root), episodes)
-    root = hub.download(name, [glob.escape(file) for file in files], there.revision)
+    hub.download(name, [glob.escape(file) for file in files], there.revision)
     absent = [file for file in files if not (root / file).is_file()]
     if absent:
         raise SmolkitError("SK497", f"{absent[0]} in {name}", "no such file", "it was pushed only in part",
@@ -81,11 +72,12 @@ def hub_dataset(name: str, revision: str | None = None, episodes: Sequence[int] 
 
 def episode_files(layout: Layout, episodes: Sequence[int] | None = None) -> list[str]:
     """Data and videos of these episodes, relative to the root, each once."""
-    wanted = range(len(layout.episodes)) if episodes is None else episodes
-    if not set(wanted) <= set(range(len(layout.episodes))):
-        raise SmolkitError("SK409", f"episodes among 0..{len(layout.episodes) - 1}", str(list(wanted)),
+    everything = range(len(layout.episodes))
+    wanted = [layout.episodes[index] for index in (everything if episodes is None else episodes) if index in everything]
+    if episodes is not None and len(wanted) < len(episodes):
+        raise SmolkitError("SK409", f"episodes among 0..{len(everything) - 1}", str(list(episodes)),
                            "the list was made for another dataset", "look at total_episodes in meta/info.json")
-    return list(dict.fromkeys(file for index in wanted for episode in [layout.episodes[index]]
+    return list(dict.fromkeys(file for episode in wanted
                               for file in (episode.data_file, *(span.file for span in episode.videos.values()))))
 
 
@@ -94,37 +86,3 @@ def dataset_folder(source: str | Path, revision: str | None = None, episodes: Se
     if isinstance(source, str) and not Path(source).exists() and hub.is_hub_id(source):
         return hub_dataset(source, revision, episodes)
     return Path(source)
-
-
-def dataset_files(root: Path) -> dict[str, Path]:
-    """Path -> file of all that belongs to a dataset: what its tables name, and they. No locks, journals, scratch."""
-    meta = [path.relative_to(root).as_posix() for path in sorted((root / "meta").rglob("*"))
-            if path.suffix in (".json", ".jsonl", ".parquet") and path.is_file()]
-    readme = ["README.md"] if (root / "README.md").is_file() else []
-    return {name: root / name for name in [*episode_files(load_layout(root)), *meta, *readme]}
-
-
-@contextmanager
-def at_rest(root: Path) -> Iterator[None]:
-    """Nobody records into it meanwhile."""
-    if not (root / INFO_PATH).is_file() or not os.access(root, os.W_OK):          # a stick may be read-only
-        yield
-        return
-    with Claim(root):
-        yield
-
-
-def push_dataset(root: Path | str, name: str, *, sheet: Path, licence: str | None, looked: bool = False,
-                 private: bool = True, update: bool = False, quality: Mapping[str, Any] | None = None,
-                 tell: Callable[[Report], None] = Report.raise_if_red) -> str:
-    """One commit with the dataset, its card and a preview, and the version's tag on it; returns the commit's address.
-
-    `sheet`, `licence`, `looked`: see `private_data`; `quality`: the dict of a check's report, for the card. After any
-    error the same call goes on. Errors: SK495 what is private, SK496 the Hub's, and the reader's.
-    """
-    with at_rest(Path(root)), closing(Dataset(root)) as dataset:
-        report = private_data(dataset, sheet, licence, looked)
-        tell(report)
-        report.raise_if_red()
-        files = {**dataset_files(dataset.root), **card(dataset, name, str(licence), quality)}
-        return hub.push(name, files, dataset.info.codebase_version, private=private, update=update)
