@@ -55,7 +55,8 @@ def _check_size(footer: pq.FileMetaData, file_bytes: int) -> None:
 def read_table(source: Path | io.BytesIO, columns: Sequence[str] | None = None) -> pa.Table:
     """The parquet file's table; SK403 where it is absent, SK404 where it is damaged, or a bomb."""
     file = open_table(source)
-    lost = [column for column in columns or () if column not in file.schema_arrow.names]
+    names = set(file.schema_arrow.names)                   # asked once: the episodes table has hundreds
+    lost = [column for column in columns or () if column not in names]
     if lost:
         raise damaged(_name(source), f"no column {lost[0]!r}")
     try:

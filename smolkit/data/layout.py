@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +18,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from smolkit.data.claim import settle
 from smolkit.data.columns import open_table, read_table
 from smolkit.data.files import damaged, missing, read_bytes
 from smolkit.data.schema import TASKS_PATH, Info, load_info, whole
 from smolkit.report import SmolkitError
+
+LONGEST_S = 1e9                    # of a video: thirty years
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ def inside(root: Path, file: str) -> Path:
     The Hub's cache is made of links: its folders snapshots/<revision> point into blobs, beside them.
     """
     path, home = root / file, root.resolve()
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise damaged(path, f"a link that leads nowhere: {error}") from error
     allowed = (home, home.parents[1] / "blobs") if home.parent.name == "snapshots" else (home,)
     if not any(real.is_relative_to(folder) for folder in allowed):
         raise SmolkitError("SK405", f"a file inside {root}", f"{path} is a link to the outside",
@@ -79,11 +84,18 @@ def inside(root: Path, file: str) -> Path:
     return path
 
 
+def inside_meta(root: Path) -> None:
+    """`inside` for every table."""
+    for path in (root / "meta").rglob("*.*"):
+        inside(root, path.relative_to(root).as_posix())
+
+
 def load_layout(root: Path) -> Layout:
     """Reads every table below meta/; raises SmolkitError naming the file that is absent or damaged."""
     for path in (root / "meta").rglob("*"):
         if not path.is_dir():
             inside(root, path.relative_to(root).as_posix())
+    settle(root)
     info = load_info(root)
     tables = _tables_v3 if info.version >= (3, 0) else _tables_v2
     episodes, tasks = tables(root, info) if info.total_episodes else ([], [])
@@ -129,10 +141,16 @@ def episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
     try:
         videos = {key: _span(info, key, row) for key in info.video_keys}
         data = info.data_file(_index(row, "data/chunk_index"), _index(row, "data/file_index"))
-        return Episode(_index(row, "episode_index"), _index(row, "length"), tuple(row["tasks"]),
+        return Episode(_index(row, "episode_index"), _index(row, "length"), _texts(row["tasks"]),
                        _index(row, "dataset_from_index"), data, videos)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(path, f"episode {row.get('episode_index')}: {type(error).__name__} {error}") from error
+
+
+def _texts(tasks: Any) -> tuple[str, ...]:
+    if isinstance(tasks, str) or not all(isinstance(task, str) for task in tasks):
+        raise TypeError(f"tasks {str(tasks)[:80]}, not a list of texts")
+    return tuple(tasks)
 
 
 def _index(row: dict[str, Any], name: str) -> int:
@@ -145,7 +163,7 @@ def _index(row: dict[str, Any], name: str) -> int:
 def _span(info: Info, key: str, row: dict[str, Any]) -> VideoSpan:
     chunk, number = _index(row, f"videos/{key}/chunk_index"), _index(row, f"videos/{key}/file_index")
     from_s, to_s = (float(row[f"videos/{key}/{end}_timestamp"]) for end in ("from", "to"))
-    if not 0 <= from_s <= to_s < math.inf:               # nan fails every comparison
+    if not 0 <= from_s <= to_s < LONGEST_S:              # nan fails every comparison
         raise ValueError(f"{key} is shown from {from_s} s to {to_s} s")
     return VideoSpan(info.video_file(key, chunk, number), from_s, to_s, chunk, number)
 
@@ -157,7 +175,9 @@ def read_tasks(root: Path) -> list[str]:
     texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if len(texts) != 1 or "task_index" not in table.column_names:
         raise damaged(path, f"columns {table.column_names}, not task_index and one text")
-    pairs = zip(table.column("task_index").to_pylist(), table.column(texts[0]).to_pylist(), strict=True)
+    pairs = list(zip(table.column("task_index").to_pylist(), table.column(texts[0]).to_pylist(), strict=True))
+    if not all(isinstance(index, int) and isinstance(text, str) for index, text in pairs):
+        raise damaged(path, "a row without a number or without a text")
     return _by_index(path, dict(pairs))
 
 
@@ -199,7 +219,7 @@ def episode_v2(info: Info, row: dict[str, Any], path: Path, start: int) -> Episo
         chunk = index // info.chunks_size
         videos = {key: VideoSpan(info.video_file(key, chunk, 0, index), 0.0, length / info.fps, chunk, index)
                   for key in info.video_keys}
-        return Episode(index, length, tuple(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
+        return Episode(index, length, _texts(row.get("tasks", ())), start, info.data_file(chunk, 0, index), videos)
     except (TypeError, ValueError, OverflowError) as error:
         raise damaged(path, f"episode {row.get('episode_index')}: {type(error).__name__} {error}") from error
 

@@ -36,6 +36,7 @@ AUTOMATIC = {"timestamp": "float32", "frame_index": "int64", "episode_index": "i
 NUMBERS = {"float16", "float32", "float64", "int8", "int16", "int32", "int64",
            "uint8", "uint16", "uint32", "uint64", "bool"}
 DTYPES = NUMBERS | {"string", "image", "video", "language"}      # "language": annotations, which are not read
+MOST_FPS = 10_000
 LONGEST = 200                           # of a name in a path; file systems end at 255 bytes
 MOST_NUMBERS = 2**28                    # in one row of one feature: four channels of 8192 x 8192
 NEEDED = ("index", "episode_index", "task_index")
@@ -193,8 +194,8 @@ def _parse_info(raw: dict[str, Any]) -> Info:
     counts = {name: whole(name, plain[name]) for name in plain
               if name.startswith("total_") or name.endswith("_in_mb") or name in ("fps", "chunks_size")}
     info = Info(**{**plain, **counts, "features": features, "extra": extra})
-    if info.fps <= 0 or info.chunks_size <= 0:
-        raise ValueError(f"fps {info.fps} and chunks_size {info.chunks_size} must be positive")
+    if not 0 < info.fps <= MOST_FPS or info.chunks_size <= 0:
+        raise ValueError(f"fps {info.fps} and chunks_size {info.chunks_size} must be positive, fps at most {MOST_FPS}")
     return info
 
 
@@ -204,8 +205,8 @@ def whole(name: str, value: Any) -> int:
     >>> whole("fps", 30.0)
     30
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value or value < 0:
-        raise ValueError(f"{name} is {value!r}, not a whole number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2**53 or int(value) != value:
+        raise ValueError(f"{name} is {str(value)[:40]!r}, not a whole number")
     return int(value)
 
 

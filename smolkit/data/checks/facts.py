@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from smolkit.data.claim import settle
 from smolkit.data.columns import Columns, open_table, read_columns
 from smolkit.data.layout import (
     Episode,
@@ -23,6 +24,8 @@ from smolkit.data.layout import (
     episode_rows,
     episode_v2,
     episode_v3,
+    inside,
+    inside_meta,
     json_lines,
     numbers,
     read_tasks,
@@ -100,12 +103,17 @@ class Facts:
 
 
 def gather(root: Path) -> Facts:
-    """Reads the tables and the rows file by file. Raises SK401, SK402, SK404, SK405 for meta/info.json alone."""
+    """Reads the tables and the rows file by file.
+
+    Raises SK401 to SK405 for meta/info.json, and for what is no file in meta/, or leads out of the folder.
+    """
+    settle(root)
+    inside_meta(root)
     facts = Facts(root, load_info(root))
     if facts.info.total_episodes or (root / "meta/episodes").exists() or (root / "meta/episodes.jsonl").exists():
         (_tables_v3 if facts.v3 else _tables_v2)(facts)
     for file in dict.fromkeys(episode.data_file for episode in facts.episodes):
-        columns = _columns(facts, root / file)
+        columns = _columns(facts, file)
         if columns:
             facts.rows[file] = columns
     return facts
@@ -132,12 +140,13 @@ def _tables_v2(facts: Facts) -> None:
     facts.tasks = facts.attempt("SK457", read_tasks_v2, facts.root)
 
 
-def _columns(facts: Facts, path: Path) -> Columns:
+def _columns(facts: Facts, name: str) -> Columns:
     """The columns of numbers that can be read, each by itself; the others become faults."""
-    file = facts.attempt("SK453", open_table, path)
+    path = facts.root / name
+    file = facts.attempt("SK453", inside, facts.root, name) and facts.attempt("SK453", open_table, path)
     if file is None:
         return {}
-    schema, features, name = file.schema_arrow, facts.info.features, facts.short(path)
+    schema, features = file.schema_arrow, facts.info.features
     written = {key for key, feature in features.items() if not feature.is_video and feature.dtype != "language"}
     faults = [f"no column {key!r}" for key in sorted(written - set(schema.names))]
     faults += [f"a column {key!r} that info.json does not know" for key in schema.names

@@ -51,6 +51,8 @@ def _numbers(whose: str, key: str, values: np.ndarray, stats: Mapping[str, Any] 
         if key not in AUTOMATIC and key.startswith(("action", "observation")):
             yield Fault("SK467", f"{whose}: none of {key}")
         return
+    if not values.size or not np.isfinite(values).all():                   # other rules say so
+        return
     true = column_stats(values)
     size, spread = np.abs(values.astype(float)).max(initial=0), true["std"]
     for name in [name for name in (*NEEDED, "count") if name in stats or name in NEEDED]:
@@ -61,7 +63,7 @@ def _numbers(whose: str, key: str, values: np.ndarray, stats: Mapping[str, Any] 
         tolerance = {"std": SAME_STD * spread + SAME / 10 * size, "count": -1e-9}.get(
             name, SAME * np.maximum(np.abs(true[name]), spread))
         wrong = ~(np.abs(found - true[name]) <= tolerance + 1e-9)
-        if wrong.any() and np.isfinite(true[name]).all():
+        if wrong.any():
             place = int(np.flatnonzero(wrong)[0])
             yield Fault("SK467", f"{whose}: {name} of {key}[{place}] is {found[place]:g}, the rows have "
                                  f"{true[name][place]:g}")

@@ -16,8 +16,9 @@ import numpy as np
 
 from smolkit.data.checks.facts import HERE, Facts, Fault, Faults, gather, some
 from smolkit.data.claim import CLAIM_NAME
+from smolkit.data.columns import read_table
 from smolkit.data.files import PENDING
-from smolkit.data.schema import AUTOMATIC
+from smolkit.data.schema import AUTOMATIC, TASKS_PATH
 from smolkit.report import Check, Report
 
 CLOCK = "captured_s"
@@ -214,6 +215,10 @@ def rows_in_order(facts: Facts) -> Faults:
 def tasks_fit(facts: Facts) -> Faults:
     """Texts that say something, and rows whose task is among their episode's."""
     tasks = facts.tasks or []
+    if facts.v3:
+        order = read_table(facts.root / TASKS_PATH, ["task_index"]).column(0).to_pylist()
+        if order != list(range(len(order))):
+            yield Fault("SK457", f"rows in the order {some(order)}: LeRobot looks a task up by its row")
     for index, text in enumerate(tasks):
         if not text or not text.strip():
             yield Fault("SK457", f"task {index} has no words")

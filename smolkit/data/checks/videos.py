@@ -18,8 +18,8 @@ from smolkit.data.checks.facts import Facts, Fault, Faults, some
 from smolkit.data.columns import read_columns
 from smolkit.data.decoding import VideoFile
 from smolkit.data.files import damaged
-from smolkit.data.layout import Episode
-from smolkit.data.reader import decode_image
+from smolkit.data.layout import Episode, inside
+from smolkit.data.pictures import decode_image
 from smolkit.data.splice import Video
 from smolkit.data.stats import frame_histogram
 from smolkit.report import SmolkitError
@@ -83,7 +83,7 @@ def _file(facts: Facts, key: str, file: str, episodes: list[Episode]) -> Faults:
 
 
 def _indexed(facts: Facts, file: str) -> Video:
-    path = facts.root / file
+    path = inside(facts.root, file)
     try:
         return Video(path, facts.info.fps)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -114,10 +114,11 @@ def _pictures(facts: Facts, key: str) -> Faults:
     levels = np.zeros((3, 256), int)
     opened: dict[str, Any] = {}                                        # one file at a time
     for episode in (facts.episodes[place] for place in chosen):
-        steps = np.unique(np.linspace(0, episode.length - 1, PICTURES).round().astype(int)) if episode.length else ()
+        steps = np.unique(np.linspace(0, episode.length - 1, PICTURES).round().astype(int))[:episode.length]
         try:
             for picture in read(facts, key, episode, steps, opened):
-                levels += frame_histogram(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+                if picture.dtype == np.uint8:                          # depth has more levels
+                    levels += frame_histogram(np.broadcast_to(picture, (*picture.shape[:2], 3)))
         except SmolkitError as error:
             yield Fault("SK466", facts.short(f"episode {episode.index}: {error.expected}: {error.found}"))
     facts.levels[key] = levels
@@ -129,8 +130,9 @@ def _from_video(facts: Facts, key: str, episode: Episode, steps: np.ndarray, ope
         for video in opened.values():
             video.close()
         opened.clear()
-        opened[span.file] = VideoFile(facts.root / span.file, facts.info.fps)
-    return opened[span.file].read(round(span.from_s * facts.info.fps) + steps)
+        opened[span.file] = VideoFile(inside(facts.root, span.file), facts.info.fps)
+    channels = 1 if facts.info.features[key].hwc()[2] == 1 else 3
+    return opened[span.file].read((round(span.from_s * facts.info.fps) + steps).tolist(), channels=channels)
 
 
 def _from_rows(facts: Facts, key: str, episode: Episode, steps: np.ndarray, opened: dict) -> Iterable[np.ndarray]:
