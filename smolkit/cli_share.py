@@ -50,14 +50,16 @@ def pull(source: Annotated[str, typer.Argument(help="owner/name on the Hub, or a
          to: Annotated[Path | None, typer.Argument(help="a new folder")] = None,
          revision: Annotated[str | None, typer.Option(help="a tag, a branch or a commit; else v3.0")] = None) -> None:
     """Brings a dataset from the Hub into the cache, and from there or from a stick into a folder."""
-    from smolkit.data.bundle import SUMS, listed
+    from smolkit.data.bundle import SUMS
     from smolkit.data.copies import copy_whole
+    from smolkit.data.copies import verify as compare
     from smolkit.data.hub import dataset_folder
     from smolkit.data.push import dataset_files
     root = dataset_folder(source, revision)
     if to is not None:
-        known = listed(root) if (root / SUMS).is_file() else None
-        root = copy_whole(dataset_files(root), to, known, sums=False)
+        if (root / SUMS).is_file():
+            compare(root).raise_if_red()
+        root = copy_whole(dataset_files(root), to, sums=False)
     typer.echo(root)
 
 

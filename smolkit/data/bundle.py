@@ -20,6 +20,7 @@ import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 SUMS, INDEX = "SHA256SUMS", "index.json"
+SYSTEM = ("Thumbs.db", "desktop.ini", ".DS_Store")         # what a look at a folder leaves in it
 OURS = ("wheels", "install.py", "README.txt", SUMS, INDEX)
 
 
@@ -51,7 +52,8 @@ def faults(folder: Path) -> list[str]:
         sums = listed(folder)
     except (OSError, ValueError) as error:
         return [str(error)]
-    found = [path for path in folder.rglob("*") if not path.relative_to(folder).parts[0].startswith(".")]
+    found = [path for path in folder.rglob("*") if not path.relative_to(folder).parts[0].startswith(".")
+             and path.name not in SYSTEM]
     links = [path.relative_to(folder).as_posix() for path in found if path.is_symlink()]
     here = {path.relative_to(folder).as_posix() for path in found if path.is_file()} - {SUMS, *links}
     changed = [name for name in sums if name in here and sha256(folder / name) != sums[name]]
