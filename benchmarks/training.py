@@ -4,9 +4,10 @@
     python -m benchmarks.training /path/to/lerobot-venv/bin/python --preset tiny --only speed   # to try the program
 
 The same random weights (`base`, 450M), rounded as the published file stores them, batch 4, two pictures of 480x640,
-default freezing, float32, the same cores and threads. Both sides live in processes of their own and are asked in turn; ratios are of medians. A step is forward,
-backward, clipping and AdamW; looking up what was kept is part of it. Memory is the highest of a fresh process's life:
-LeRobot's loads and makes two steps, ours is a run of two steps that saves its checkpoint and the policy, too.
+default freezing, float32, the same cores and threads. Both sides live in processes of their own and are asked in turn;
+ratios are of medians. A step is forward, backward, clipping and AdamW; looking up what was kept is part of it. Memory
+is the highest of a fresh process's life: LeRobot's loads and makes two steps, ours is a run of two steps that saves its
+checkpoint and the policy, too.
 """
 
 from __future__ import annotations

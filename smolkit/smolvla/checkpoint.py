@@ -105,9 +105,11 @@ def _write(draft: Path, policy: SmolVLAPolicy) -> None:
 
 
 def _tensors(policy: SmolVLAPolicy) -> dict[str, Tensor]:
-    """Everything `model.safetensors` holds, in LeRobot's names."""
-    tensors = {theirs(name): value.detach().cpu().contiguous() for name, value in policy.model.state_dict().items()}
-    return {**tensors, **_head(policy)}
+    """Everything `model.safetensors` holds, in LeRobot's names; what is not in memory comes from the policy's file."""
+    own = policy.model.state_dict()
+    here = {theirs(name): value.detach().cpu().contiguous() for name, value in own.items() if not value.is_meta}
+    file = policy.weights.file() if len(here) < len(own) else None
+    return {**here, **{theirs(name): file.read(name) for name, value in own.items() if value.is_meta}, **_head(policy)}
 
 
 def _head(policy: SmolVLAPolicy) -> dict[str, Tensor]:
@@ -116,10 +118,9 @@ def _head(policy: SmolVLAPolicy) -> dict[str, Tensor]:
     if not weights.head:
         return {}
     with suppress(SmolkitError, KeyError):                                 # gone, or another: told below
-        file = WeightsFile(weights.source)
+        file = weights.file()
         file.check(HEAD, tuple(policy.model.language.embed.weight.shape))
-        if stamp(file.path) == weights.stamp:
-            return {theirs(HEAD): file.read(HEAD)}
+        return {theirs(HEAD): file.read(HEAD)}
     warnings.warn("SK515 the unused lm_head is left out: the file that it came from is gone, or another now. LeRobot "
                   "loads the policy all the same", stacklevel=5)
     return {}

@@ -58,6 +58,14 @@ class LoadedWeights:
         return tuple(part for part, prefixes in PARTS.items()
                      if any(name.startswith(prefixes) for name in self.missing))
 
+    def file(self) -> WeightsFile:
+        """The file, as long as it is the one that was read. Errors: SK515."""
+        if self.source is None or not self.source.is_file() or stamp(self.source) != self.stamp:
+            raise SmolkitError("SK515", f"{self.source}, out of which weights that are not in memory are copied",
+                               "no such file, or one that was written since", "it was moved, deleted or saved anew",
+                               "put it back, then do the same again")
+        return WeightsFile(self.source)
+
     def report(self) -> Report:
         """Green when every weight was found and is a number, and every tensor of the file was used."""
         wanted = len(self.loaded) + len(self.missing)

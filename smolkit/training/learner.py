@@ -36,7 +36,7 @@ from smolkit.smolvla.tokenizer import ASSETS
 from smolkit.training.augment import colour_jitter, random_shift, state_noise
 from smolkit.training.config import TrainConfig
 from smolkit.training.feature_cache import FeatureCache, checksum
-from smolkit.training.lean import come_back, let_go, rest
+from smolkit.training.lean import come_back, let_go, rest, return_freed_memory
 from smolkit.training.recompute import recompute
 from smolkit.training.sampler import generator
 from smolkit.training.samples import Samples
@@ -119,7 +119,7 @@ class SmolVLALearner:
         _require_base(policy, config)
         prepare(policy.model, config)
         self.cache = make_cache(policy.model, config, cache_dir)
-        self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
+        self._policy, self.samples, self.config, self.count = policy, samples, config, samples.count
         self._spent: tuple[str, ...] = ()                  # parts that nobody will ask again
         self._frozen: dict[str, int] = {}                  # checksums
         self._pictures = {f"observation.images.{role}": torch.from_numpy(frames)          # (N, H, W, 3) uint8
@@ -139,6 +139,12 @@ class SmolVLALearner:
         self.module = nn.ModuleDict(parts).to(memory_format=torch.channels_last)
 
     @property
+    def policy(self) -> SmolVLAPolicy:
+        """The policy, with all its weights in memory."""
+        come_back(self._policy)
+        return self._policy
+
+    @property
     def trainable(self) -> int:
         """How many numbers are trained."""
         return trainable_count(self.module)
@@ -149,7 +155,7 @@ class SmolVLALearner:
 
         Pictures count by their shapes alone: another version of the video decoder must not end a run.
         """
-        samples, model = self.samples, self.policy.model
+        samples, model = self.samples, self._policy.model
         self._frozen |= {name: checksum(p) for name, p in self.module.named_parameters()
                          if not p.requires_grad and not p.is_meta}
         about = {"frames": samples.count, "tasks": list(samples.tasks), "preset": repr(model.config),
@@ -185,7 +191,8 @@ class SmolVLALearner:
         config = self.config
         if not self.cache or config.max_minutes is not None or steps * config.batch_size < self.count:
             return
-        self.cache.wake, _ = partial(come_back, self.policy), self.fingerprint
+        self.cache.wake, _ = partial(come_back, self._policy), self.fingerprint
+        return_freed_memory()
         for indices in torch.arange(self.count).split(4):
             self.cache.known(self.batch(indices, generator(config.seed, 0)))
             if self.cache.shelf.full:
@@ -195,11 +202,11 @@ class SmolVLALearner:
 
     def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
-        if self._spent and not let_go(self.policy, self._spent):
+        if self._spent and not let_go(self._policy, self._spent):
             self._spent = ()
         batch = self.batch(indices, rng)
         known = self.cache.known(batch) if self.cache else {}
-        out = self.policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
+        out = self._policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
                                 **known)
         if self._truth is None:
             return {"loss": out["loss"]}
@@ -215,9 +222,8 @@ class SmolVLALearner:
         return self.cache.text() if self.cache else ""
 
     def export(self, folder: Path) -> None:
-        """Saves the policy, whole again; the auxiliary head stays behind."""
-        come_back(self.policy)
-        save_checkpoint(folder, self.policy)
+        """Saves the policy; the auxiliary head stays behind."""
+        save_checkpoint(folder, self._policy)
 
     def _make_probe(self, model: SmolVLA) -> tuple[Tensor | None, nn.Linear | None]:
         """Normalised true positions (N, K) and the matrix that reads them off the picture tokens."""
