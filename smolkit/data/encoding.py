@@ -49,17 +49,18 @@ class EpisodeEncoder:
 
     def __init__(self, sizes: Mapping[str, tuple[int, int]], fps: int, codec: str = "h264"):
         self._cameras = {key: _CameraThread(key, size, fps, codec) for key, size in sizes.items()}
+        self._torn: SmolkitError | None = None     # rows and pictures no longer agree
 
     @property
     def problem(self) -> SmolkitError | None:
         """What ended the encoding of this episode."""
-        return next((camera.problem for camera in self._cameras.values() if camera.problem), None)
+        return self._torn or next((camera.problem for camera in self._cameras.values() if camera.problem), None)
 
     def add(self, images: Mapping[str, np.ndarray], row: int) -> None:
         """One picture per camera, copied: the caller may reuse its buffers."""
         for key, camera in self._cameras.items():
             if camera.queued != row:               # a Ctrl-C came between two cameras: the next picture would be late
-                camera.problem = _failed(key, f"picture {camera.queued} for row {row}", "add_frame() was interrupted")
+                self._torn = _failed(key, f"picture {camera.queued} for row {row}", "add_frame() was interrupted")
         if self.problem:
             raise self.problem
         for key, camera in self._cameras.items():

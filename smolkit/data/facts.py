@@ -61,8 +61,8 @@ def timing_of(moments_s: np.ndarray, sources: Sequence[str], fps: float, pauses:
     again = (gaps_s == 0).sum(0)
     even_s = gaps_s[:, 0][(gaps_s[:, 0] > 0) & (periods[:, 0] < 10)]
     counted = [{source: int(n) for source, n in zip(sources, column, strict=True) if n} for column in (again, late)]
-    return Timing(round(1 / even_s.mean(), 2) if len(even_s) else 0.0,
-                  round(1000 * even_s.std(), 2) if len(even_s) else 0.0, *counted, int((gaps_s[:, 0] < 0).sum()))
+    return Timing(round(1 / float(even_s.mean()), 2) if len(even_s) else 0.0,
+                  round(1000 * float(even_s.std()), 2) if len(even_s) else 0.0, *counted, int((gaps_s[:, 0] < 0).sum()))
 
 
 def session(first_episode: int, provenance: Mapping[str, Any]) -> dict[str, Any]:

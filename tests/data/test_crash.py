@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smolkit.cameras.camera import CameraRole
 from smolkit.data.files import JOURNAL, PENDING, Transaction
 from smolkit.data.reader import Dataset
+from smolkit.data.video import available_codecs
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
-from tests.data.recording import FPS, ROLES, frame, new, record
+from tests.data.recording import FPS, ROLES, frame, new, picture, record
 from tests.data.test_round_trip import check_content
 from tests.paths import REPO
 
@@ -197,6 +199,63 @@ def test_a_full_disk_loses_nothing(tmp_path, then):
     assert not (tmp_path / "set" / PENDING).exists()
     assert ("is whole, but lies in many files: SK407" in run.stderr) == (then == "full at the end")
     check_goes_on(tmp_path / "set", int(saved) + (then == "space again"))
+
+
+def broken(root: Path, spoil) -> DatasetWriter:
+    """A writer whose third episode met `spoil` after 20 rows."""
+    writer = DatasetWriter.create(root, FPS, ROLES)
+    record(writer, [6, 6])
+    for row in range(20):
+        writer.add_frame(frame(2, row), "push")
+    spoil(writer)
+    with pytest.raises(SmolkitError, match="SK434"):
+        for row in range(21, 90):
+            writer.add_frame(frame(2, row), "push")
+    return writer
+
+
+def no_picture(writer: DatasetWriter) -> None:
+    """A row whose wrist picture FFmpeg refuses."""
+    spoiled = {role.feature: picture(role, 2, 20) for role in ROLES} | {"observation.images.wrist": np.zeros((3, 3))}
+    writer._encoder.add(spoiled, 20)
+    writer._rows.append(writer._rows[-1])
+    writer._tasks.append("push")
+
+
+def interrupted(writer: DatasetWriter) -> None:
+    """Ctrl-C between two cameras of one row."""
+    writer._encoder._cameras["observation.images.front"].put(picture(ROLES[0], 2, 20))
+
+
+@pytest.mark.parametrize("spoil, lost", [(no_picture, 1), (interrupted, 0)])
+def test_what_was_encoded_before_a_failure_is_kept(tmp_path, spoil, lost):
+    writer = broken(tmp_path / "set", spoil)
+    with pytest.warns(RuntimeWarning, match="SK433 episode 2 is saved, but without its last .* rows: SK434"):
+        writer.save_episode()
+    assert writer.facts.get("lost_rows", 0) >= lost
+    writer.finalize()
+    check_content(tmp_path / "set", [6, 6, 20])
+
+
+def test_a_failed_episode_can_be_dropped(tmp_path):
+    writer = broken(tmp_path / "set", no_picture)
+    writer.discard_episode()
+    record(writer, [5])
+    writer.finalize()
+    check_content(tmp_path / "set", [6, 6, 5])
+
+
+@pytest.mark.parametrize("codec", available_codecs())
+def test_a_codec_that_refuses_the_size_costs_its_episode_alone(tmp_path, codec):
+    film = CameraRole("front", 16, 20_000, FPS)
+    with DatasetWriter.create(tmp_path / "set", FPS, [film], codec=codec) as writer:
+        with pytest.raises(SmolkitError, match="SK434(.|\n)*the encoder refuses this size"):
+            for row in range(90):
+                writer.add_frame(frame(0, row, [film]), "push")
+        with pytest.raises(SmolkitError, match="SK434"):
+            writer.save_episode()
+        writer.discard_episode()
+        assert writer.pending_frames == writer.episodes == 0
 
 
 def test_ctrl_c_while_recording_drops_the_running_episode_alone(tmp_path):

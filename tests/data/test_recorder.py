@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from smolkit.arm import fake
-from smolkit.cameras.camera import CameraRole, Observation
+from smolkit.cameras.camera import CameraRole, Frame, Observation
+from smolkit.cameras.passport import take_passport
 from smolkit.data.claim import claim_new
 from smolkit.data.files import PENDING
 from smolkit.data.reader import Dataset
@@ -24,7 +25,7 @@ MINE = fake.calibrated(fake.servos(seed=3))
 
 
 def step(index: int) -> Step:
-    picture = np.full((32, 32, 3), 10 * index, np.uint8)
+    picture = np.full((32, 32, 3), 8 * index, np.uint8)
     now_s = index / 10
     seen = Observation(np.full(6, index), {"front": picture}, "what the kit says", now_s, {"front": now_s - 0.02})
     return Step(index, seen, np.full(6, index + 1.0))
@@ -151,3 +152,117 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     with pytest.raises(SmolkitError, match="SK410"):
         recorder(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_the_last_episode_is_taken_back_and_shown_again(tmp_path):
+    with recorder(tmp_path / "set") as one:
+        for length in (4, 6):
+            show(one, length)
+            one.save()
+        one.redo()
+        with pytest.raises(SmolkitError, match="SK430"):
+            one.redo()
+        for index in range(3):
+            one.add(step(index))
+        assert (one.task, one.save(), one.episodes) == ("wave", 1, 2)
+        one.redo()
+        one.discard()
+        with pytest.raises(SmolkitError, match="SK435"):
+            one.redo()
+        assert one.episodes == 1 and not one.recording
+        show(one, 2)
+        one.save()
+    with recorder(tmp_path / "lone") as one:
+        for length in (4, 2):
+            show(one, length)
+            one.save()
+    dataset, lone = Dataset(tmp_path / "set"), Dataset(tmp_path / "lone")
+    assert [episode.length for episode in dataset.episodes] == [4, 2]
+    assert str(dataset.stats()) == str(lone.stats()) and len(dataset.extra()["episode_facts"]) == 2
+    with recorder(tmp_path / "set") as one, pytest.raises(SmolkitError, match="SK435"):
+        one.redo()                                                     # yesterday's work is not a slip of today
+
+
+def test_an_empty_dataset_is_left_where_the_only_episode_was_taken_back(tmp_path):
+    with recorder(tmp_path / "set") as one:
+        show(one, 4)
+        one.save()
+        one.redo()
+    with recorder(tmp_path / "set") as one:
+        assert one.episodes == 0
+        show(one, 3)
+        one.save()
+    assert [episode.length for episode in Dataset(tmp_path / "set").episodes] == [3]
+
+
+def test_a_pause_leaves_no_rows_and_is_noted(tmp_path):
+    with recorder(tmp_path / "set") as one:
+        one.pause()                                                    # of nothing
+        one.begin()
+        for index in range(30):
+            if index in (10, 25):
+                one.pause()
+            if index == 20:
+                one.go_on()
+            one.add(step(index))
+        assert one.paused and one.frames == 15
+        one.save()
+        assert not one.paused and one.facts["pauses"] == [[10, 1.1]]
+    facts = Dataset(tmp_path / "set").extra()["episode_facts"][0]
+    assert facts["timing"] == {"fps": 10.0, "jitter_ms": 0.0, "repeated": {}, "missing": {}, "backwards": 0}
+
+
+def moments(one: Recorder, state_s: list[float], front_s: list[float]) -> None:
+    one.begin()
+    for index, (now_s, picture_s) in enumerate(zip(state_s, front_s, strict=True)):
+        seen = replace(step(index).observation, captured_s=now_s, pictures_captured_s={"front": picture_s})
+        one.add(Step(index, seen, np.zeros(6)))
+
+
+def test_what_the_clock_did_is_known_and_told(tmp_path):
+    even = [index / 10 for index in range(20)]
+    with recorder(tmp_path / "set") as one:
+        moments(one, even, [*even[:5], even[4], *even[6:]])             # one old picture in 20 rows: known
+        one.save()
+        assert (one.facts["timing"]["repeated"], one.facts["timing"]["missing"]) == ({"front": 1}, {"front": 1})
+        told = {"the loop ran at 5.0 Hz, the dataset says 10: motions would be learned 2.00 times as fast":
+                ([2 * s for s in even], [2 * s for s in even]),
+                "front: 19 moments shown again in 20 rows": (even, [0.0] * 20),
+                "the clock ran backwards 1 times": ([*even[:9], *even[7:18]], even),
+                "the clock of its rows stands still": ([7.0] * 20, [7.0] * 20)}
+        for words, clocks in told.items():
+            moments(one, *clocks)
+            with pytest.warns(RuntimeWarning, match=f"SK433 episode . is saved, but .*{words}"):
+                one.save()
+
+
+def test_whose_recording_it_was(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    passport = take_passport(FRONT, [Frame(noise, i / 10, i + 1) for i in range(8)], "pci-0:2", "2026-09-01")
+    with recorder(tmp_path / "set", passports=[passport], provenance={"kit": "kit.toml"}) as one:
+        one.begin(policy={"name": "tiny", "sha256": "ab12"})
+        one.add(step(0))
+        one.save()
+        show(one, 2)
+        one.save()
+    with recorder(tmp_path / "set", calibration=None) as one:
+        show(one, 2)
+        one.save()
+    with recorder(tmp_path / "set"):
+        pass                                                           # nothing was recorded: no session
+    extra = Dataset(tmp_path / "set").extra()
+    first, second = extra["sessions"]
+    assert (first["kit"], first["calibration"], first["first_episode"]) == ("kit.toml", MINE.fingerprint, 0)
+    assert first["cameras"]["front"]["identity"] == "pci-0:2" and first["smolkit"] and second["first_episode"] == 2
+    assert [facts.get("policy", {}).get("name") for facts in extra["episode_facts"]] == ["tiny", None, None]
+    assert [facts["session"] for facts in extra["episode_facts"]] == [0, 0, 1] and "calibration" not in second
+
+
+def test_a_camera_that_changes_its_size_does_not_end_the_episode(tmp_path):
+    with recorder(tmp_path / "set") as one:
+        show(one, 4)
+        wide = replace(step(4).observation, images={"front": np.zeros((32, 64, 3), np.uint8)})
+        with pytest.raises(SmolkitError, match="SK411(.|\n)*the camera changed its size"):
+            one.add(Step(4, wide, np.zeros(6)))
+        one.save()
+    assert Dataset(tmp_path / "set").episodes[0].length == 4

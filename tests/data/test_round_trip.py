@@ -134,6 +134,27 @@ def test_files_rotate_as_the_limits_say(tmp_path):
     assert pq.ParquetFile(root / "data/chunk-000/file-000.parquet").num_row_groups == 2
 
 
+def pictures(root: Path) -> dict[str, np.ndarray]:
+    return {role.feature: Dataset(root).to_arrays().frames[role.feature] for role in ROLES}
+
+
+def test_joining_changes_no_pixel_and_no_number(tmp_path):
+    writer = DatasetWriter.create(tmp_path / "set", FPS, ROLES)
+    record(writer, [17, 4, 30])
+    scattered, rows = pictures(writer.root), Dataset(writer.root).columns
+    assert len(list(writer.root.rglob("*.mp4"))) == 6
+    writer.finalize()
+    joined = Dataset(writer.root)
+    assert len(list(writer.root.rglob("*.mp4"))) == 2 and len(list(writer.root.rglob("file-*.parquet"))) == 2
+    assert all(np.array_equal(shown, scattered[key]) for key, shown in pictures(writer.root).items())
+    assert all(np.array_equal(rows[key], joined.columns[key]) for key in rows)
+    spans = [episode.videos[ROLES[0].feature] for episode in joined.episodes]
+    assert [(span.from_s, span.to_s) for span in spans] == [(0, 1.7), (1.7, 2.1), (2.1, 5.1)]
+    before = {path: path.stat().st_mtime_ns for path in writer.root.rglob("*") if path.is_file()}
+    DatasetWriter.resume(writer.root).finalize()
+    assert before == {path: path.stat().st_mtime_ns for path in writer.root.rglob("*") if path.is_file()}
+
+
 def test_delta_timestamps_off_the_grid_are_refused(tmp_path):
     root = new(tmp_path / "set", [4])
     for deltas in ({"action": [0.033]}, {"acton": [0.0]}, {"action": []}):
