@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from smolkit.data.layout import Layout, load_layout
-from smolkit.data.rewrite import Edited, Rows, extra_of, rewrite, unfit
+from smolkit.data.recut import extra_of
+from smolkit.data.rewrite import Edited, Rows, rewrite, unfit
 from smolkit.data.schema import AUTOMATIC, DATA_PATH, VERSION, VIDEO_PATH, Feature, Info, check_name
 from smolkit.data.splice import Encoding
 from smolkit.report import SmolkitError
@@ -28,7 +29,7 @@ CAPTURED = "captured_s"
 SLOW, MARGIN_S = 5.0, 0.2                                  # deg/s that a hand's tremor stays below; kept around motion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Piece:
     """One episode of the result: frames start..stop-1 of a source's episode."""
 
@@ -63,9 +64,7 @@ class Plan:
         if not roots:
             raise unfit("at least one dataset", "none")
         sources = tuple(load_layout(Path(root)) for root in roots)
-        pieces = tuple(Piece(number, episode.index, 0, episode.length)
-                       for number, layout in enumerate(sources) for episode in layout.episodes)
-        return cls(sources, pieces)
+        return cls(sources, _everything(sources))
 
     def keep(self, episodes: Iterable[int]) -> Plan:
         """These episodes, in this order."""
@@ -97,8 +96,7 @@ class Plan:
     def _idle(self, rows: Rows, piece: Piece, slow: float, margin_s: float) -> tuple[int, int]:
         info = self.sources[piece.source].info
         key = "observation.state" if "observation.state" in info.features else "action"
-        table = rows.table(piece.source, piece.episode)
-        state = rows.values(table, self.sources[piece.source], key)[piece.start:piece.stop]
+        state = rows.values(piece.source, piece.episode, key)[piece.start:piece.stop]
         moving = np.flatnonzero(np.abs(np.diff(state.astype(float), axis=0)).max(axis=1) * info.fps >= slow)
         if not len(moving):
             return 0, 0                                     # nothing to tell the task by: dropping it is your choice
@@ -196,6 +194,11 @@ class Plan:
         length = self.sources[piece.source].episodes[piece.episode].length
         return len(self.picks(piece)) == length
 
+    @property
+    def complete(self) -> bool:
+        """Is every frame of every source in it, once?"""
+        return tuple(sorted(self.pieces)) == _everything(self.sources) and self.info.fps == self.sources[0].info.fps
+
     def text(self) -> str:
         """What would be done."""
         frames = sum(len(self.picks(piece)) for piece in self.pieces)
@@ -245,6 +248,11 @@ class Plan:
         return replace(self, operations=(*self.operations, {"name": name, **about}), **changes)
 
 
+def _everything(sources: tuple[Layout, ...]) -> tuple[Piece, ...]:
+    return tuple(Piece(number, episode.index, 0, episode.length)
+                 for number, layout in enumerate(sources) for episode in layout.episodes)
+
+
 def _check_fit(plan: Plan) -> None:
     first = _identity(plan, plan.sources[0])
     for layout in plan.sources[1:]:
@@ -261,5 +269,6 @@ def _identity(plan: Plan, layout: Layout) -> dict[str, Any]:
     kept = {key: feature for key, feature in info.features.items() if key not in plan.removed}
     codecs = {} if plan.encoding else {key: info.features[key].extra.get("info", {}).get("video.codec")
                                        for key in kept if kept[key].is_video}
-    return {"fps": info.fps, "robot_type": info.robot_type, "codecs": codecs, "units": extra_of(layout).get("units"),
+    units = extra_of(layout.root).get("units")
+    return {"fps": info.fps, "robot_type": info.robot_type, "codecs": codecs, "units": units,
             "features": {key: (f.dtype, f.shape, f.names) for key, f in kept.items()}}
