@@ -140,7 +140,8 @@ FAULTS: dict[str, tuple[str, Callable[[Episode], Episode]]] = {
 
 
 def spoiled(episodes: list[Episode], name: str, which: int = 5) -> list[Episode]:
-    """One episode has the fault."""
+    """One episode has the fault; all have the same task."""
+    episodes = [{**one, "task": episodes[0]["task"]} for one in episodes]
     return [FAULTS[name][1](one) if k == which else one for k, one in enumerate(episodes)]
 
 

@@ -93,7 +93,7 @@ class Evidence:
         tasks = np.asarray(dataset.columns["task_index"])
         self.tasks = [dataset.tasks[int(np.bincount(part).argmax())] for part in self._split(tasks)]
         self.names, self.state, self.action, self.raw_body = self._joints()
-        self.captured = self._split(dataset.columns[CAPTURED]) if CAPTURED in dataset.columns else []
+        self.captured = self._moments()            # (T,) s per episode, of the joints; [] where nobody noted them
         self.duration_s = np.array([episode.length for episode in dataset.episodes]) / self.fps      # (E,)
 
     def __len__(self) -> int:
@@ -155,6 +155,11 @@ class Evidence:
     def _split(self, values: np.ndarray) -> list[np.ndarray]:
         return np.split(np.asarray(values), self.dataset.starts[1:-1])
 
+    def _moments(self) -> list[np.ndarray]:
+        found = self.dataset.columns.get(CAPTURED)
+        known = isinstance(found, np.ndarray) and found.dtype.kind == "f" and np.isfinite(found).all() and found.size
+        return self._split(found.reshape(len(found), -1)[:, 0]) if known else []
+
     def _pictures_of(self, key: str) -> dict[int, np.ndarray]:
         height, width, _ = self.dataset.info.features[key].hwc()
         small = min(WIDTH_PX, width)
@@ -165,7 +170,8 @@ class Evidence:
     def _joints(self) -> tuple[list[str], list[np.ndarray], list[np.ndarray], np.ndarray]:
         """Names, state and action of the joints that both have, in degrees; action [] where it is something else."""
         columns, features = self.dataset.columns, self.dataset.info.features
-        have = [key for key in (STATE, ACTION) if key in columns and np.ndim(columns[key]) == 2]
+        have = [key for key in (STATE, ACTION) if key in columns and features[key].is_number
+                and np.ndim(columns[key]) == 2]
         names = {key: _names(features[key].names, columns[key].shape[1]) for key in have}
         if not have:
             return [], [], [], np.empty((0, 0))

@@ -74,10 +74,11 @@ def lag(e: Evidence, place: int) -> Figure:
 
 def offset(e: Evidence, gap: np.ndarray) -> Figure:
     """Action minus state of every episode and joint, (E, body joints)."""
+    from smolkit.data.checks.motion import OFFSET_DEG
     fig, ax = figure(height=2.8)
     for column, joint in enumerate(e.body):
         ax.plot(e.episodes, gap[:, column], "o-", color=JOINT_COLORS[joint % 6], label=e.names[joint], markersize=3)
-    ax.axhspan(-5, 5, color="#0a7d5a", alpha=0.08, linewidth=0)
+    ax.axhspan(-OFFSET_DEG, OFFSET_DEG, color="#0a7d5a", alpha=0.08, linewidth=0)
     ax.set(xlabel="episode", ylabel="action - state (deg)")
     worst = np.unravel_index(np.abs(gap).argmax(), gap.shape)
     ax.set_title(f"{e.names[e.body[worst[1]]]}: {gap[worst]:+.1f} deg between action and state")
@@ -89,7 +90,7 @@ def offset(e: Evidence, gap: np.ndarray) -> Figure:
 def pace(e: Evidence, place: int) -> Figure:
     """Time from row to row."""
     fig, ax = figure(height=2.2)
-    period_ms = np.diff(e.captured[place][:, 0]) * 1000
+    period_ms = np.diff(e.captured[place]) * 1000
     ax.plot(np.arange(len(period_ms)) / e.fps, period_ms, color=BAD)
     ax.axhline(1000 / e.fps, color=INK, linewidth=1)
     ax.set(xlabel="time (s)", ylabel="row to row (ms)", ylim=(0, None))
