@@ -30,10 +30,9 @@ def push(source: Annotated[Path, typer.Argument(help="the folder of a dataset")]
          ) -> None:
     """Gives a dataset to the Hub (private, unless told) or to a stick; says first what in it is private."""
     from smolkit.data.copies import copy_whole
-    from smolkit.data.push import at_rest, dataset_files, push_dataset
+    from smolkit.data.push import dataset_files, push_dataset
     if not is_hub_id(to) or Path(to).parent.is_dir():
-        with at_rest(source):
-            typer.echo(f"a whole copy is in {copy_whole(dataset_files(source), Path(to))}")
+        typer.echo(f"a whole copy is in {copy_whole(dataset_files(source), Path(to))}")
         return
     sheet = Path("outputs") / f"{source.resolve().name}-pictures.jpg"
     typer.echo(push_dataset(source, to, sheet=sheet, licence=licence, looked=looked, private=private, update=update,

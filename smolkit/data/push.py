@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image
 
 from smolkit import hub
 from smolkit.data.checks.structure import check_dataset
-from smolkit.data.claim import Claim
+from smolkit.data.claim import CLAIM_NAME, Claim
 from smolkit.data.hub import episode_files
 from smolkit.data.layout import load_layout
 from smolkit.data.privacy import private_data
@@ -69,29 +68,22 @@ def push_dataset(root: Path | str, name: str, *, sheet: Path, licence: str | Non
     Errors: SK495 what is private, SK496 the Hub's, SK417 somebody records into it, and the reader's.
     """
     root = Path(root)
-    with at_rest(root), closing(Dataset(root)) as dataset:
+    files: dict[str, Path | bytes] = {**dataset_files(root)}
+    with closing(Dataset(root)) as dataset:
         report = private_data(dataset, sheet, licence, looked)
         tell(report)
         report.raise_if_red()
-        files = {**dataset_files(root), **card(dataset, name, str(licence), check_dataset(root))}
+        files |= card(dataset, name, str(licence), check_dataset(root))
         return hub.push(name, files, dataset.info.codebase_version, private=private, update=update)
 
 
 def dataset_files(root: Path) -> dict[str, Path]:
-    """Path in the dataset -> file, of all that belongs to it."""
+    """Path in the dataset -> file, of all that belongs to it. SK417 while somebody records into it."""
+    if (root / CLAIM_NAME).exists():
+        Claim(root).release()                      # completes what a killed one had decided on
     meta = [path.relative_to(root).as_posix() for path in sorted([*(root / "meta").rglob("*"), root / "README.md"])
             if path.suffix in (".json", ".jsonl", ".parquet", ".md") and path.is_file()]
     return {name: root / name for name in [*episode_files(load_layout(root)), *meta]}
-
-
-@contextmanager
-def at_rest(root: Path) -> Iterator[None]:
-    """Nobody records into it meanwhile (SK417)."""
-    if not (root / INFO_PATH).is_file() or not os.access(root, os.W_OK):          # a stick may be read-only
-        yield
-        return
-    with Claim(root):
-        yield
 
 
 def card(dataset: Dataset, name: str, licence: str, quality: Report) -> dict[str, bytes]:
