@@ -44,7 +44,10 @@ def make_seeds(folder: Path) -> dict[str, Path]:
 def mutate(root: Path, rng: np.random.Generator) -> list[str]:
     """One mutation, sometimes two or three."""
     done: list[str] = []
-    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+    wanted = rng.choice([1, 1, 1, 2, 3])
+    for _ in range(30):
+        if len(done) == wanted:
+            break
         files = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
         chosen = rng.choice(len(KINDS), p=WEIGHTS)
         suffixes, change = KINDS[chosen]
@@ -52,12 +55,20 @@ def mutate(root: Path, rng: np.random.Generator) -> list[str]:
         if not fitting:
             continue
         path = fitting[rng.integers(len(fitting))]
+        before = _state(root)
         try:
             said = change(path, rng, root)
         except Exception as error:                    # an earlier mutation made it unfit for this one
             said = f"(could not: {type(error).__name__})"
-        done.append(f"{change.__name__.replace('_', ' ')} in {path.relative_to(root).as_posix()}: {said}")
+        if _state(root) != before:
+            done.append(f"{change.__name__.replace('_', ' ')} in {path.relative_to(root).as_posix()}: {said}")
     return done
+
+
+def _state(root: Path) -> dict[str, Any]:
+    """What is there: a mutation that changed nothing doesn't count."""
+    return {str(path): path.read_bytes() if path.is_file() and not path.is_symlink() else os.path.lexists(path)
+            for path in sorted(root.rglob("*")) if not path.is_dir()}
 
 
 def one_of(rng: np.random.Generator, values: list) -> Any:

@@ -86,15 +86,14 @@ def inside(root: Path, file: str) -> Path:
 
 def inside_meta(root: Path) -> None:
     """`inside` for every table."""
-    for path in (root / "meta").rglob("*.*"):
-        inside(root, path.relative_to(root).as_posix())
+    for path in (root / "meta").rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            inside(root, path.relative_to(root).as_posix())
 
 
 def load_layout(root: Path) -> Layout:
     """Reads every table below meta/; raises SmolkitError naming the file that is absent or damaged."""
-    for path in (root / "meta").rglob("*"):
-        if not path.is_dir():
-            inside(root, path.relative_to(root).as_posix())
+    inside_meta(root)
     settle(root)
     info = load_info(root)
     tables = _tables_v3 if info.version >= (3, 0) else _tables_v2

@@ -24,6 +24,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from smolkit.data.boxes import check_index
 from smolkit.data.files import damaged, missing
 from smolkit.report import SmolkitError
 
@@ -149,6 +150,8 @@ def _open(video: bytes | Path) -> av.container.InputContainer:
         raise missing(video)
     name = video if isinstance(video, Path) else Path("(video in memory)")
     try:
+        with io.BytesIO(video) if isinstance(video, bytes) else open(video, "rb") as file:
+            check_index(file)
         limit = [{"max_pixels": str(MOST_PIXELS)}]     # while the streams are probed, and below when they are decoded
         container = av.open(io.BytesIO(video) if isinstance(video, bytes) else str(video), stream_options=limit,
                             options={"format_whitelist": FORMATS})      # a playlist could name any file or address

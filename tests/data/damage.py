@@ -43,13 +43,10 @@ def edit_column(path: Path, name: str, values: Callable[[list], list] | None) ->
     if values is None:
         table = table.remove_column(place)
     else:
-        kind = table.column(name).type
-        new = values(table.column(name).to_pylist())
-        try:
-            array = pa.array(new, kind)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            array = pa.array(new)
-        table = table.set_column(place, name, array)
+        old = table.column(name).to_pylist()
+        new = values(old)
+        same = {type(value) for value in new if value is not None} <= {type(value) for value in old}
+        table = table.set_column(place, name, pa.array(new, table.column(name).type if same else None))
     pq.write_table(table, path)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smolkit.data import columns
+from smolkit.data.checks.structure import structure_checks
+from smolkit.data.columns import read_table
+from smolkit.data.pictures import decode_image
 from smolkit.data.reader import Dataset, load_stats
 from smolkit.data.schema import Feature, fill
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
+from tests.data.damage import DATA, EPISODES, FRONT, TASKS, edit, edit_column, edit_features
 from tests.data.recording import new
 
-FILES = ["data/chunk-000/file-000.parquet", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet",
-         "videos/observation.images.front/chunk-000/file-000.mp4"]
+FILES = [DATA, TASKS, EPISODES, f"videos/{FRONT}/chunk-000/file-000.mp4"]
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +37,6 @@ def whole(tmp_path_factory) -> Path:
 @pytest.fixture
 def root(whole, tmp_path) -> Path:
     return shutil.copytree(whole, tmp_path / "set")
-
-
-def edit(root: Path, **changes) -> None:
-    path = root / "meta/info.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -140,28 +143,6 @@ def test_unknown_fields_are_kept(root):
     assert info.extra == {"tools": ["x"]} and json.loads(info.as_bytes())["tools"] == ["x"]
 
 
-def edit_features(root: Path, **changes) -> None:
-    """Changes entries of `features`; None removes one."""
-    features = json.loads((root / "meta/info.json").read_text())["features"]
-    merged = {key: {**features.get(key, {}), **(changes.get(key) or {})} for key in [*features, *changes]
-              if changes.get(key, {}) is not None}
-    edit(root, features=dict(merged))
-
-
-def edit_column(path: Path, name: str, values) -> None:
-    """Replaces a column of a parquet file by `values(old list)`; None removes it."""
-    table = pq.ParquetFile(path).read()
-    place = table.column_names.index(name)
-    if values is None:
-        table = table.remove_column(place)
-    else:
-        table = table.set_column(place, name, pa.array(values(table.column(name).to_pylist())))
-    pq.write_table(table, path)
-
-
-FRONT = "observation.images.front"
-
-
 @pytest.mark.parametrize("changes", [
     {"index": None}, {"task_index": None}, {"episode_index": None}, {"index": {"dtype": "string"}},
     {FRONT: {"shape": [32, 48]}}, {FRONT: {"shape": [0, 48, 3]}}, {FRONT: {"shape": [32.5, 48, 3]}},
@@ -235,3 +216,116 @@ def test_channels_first_without_names_are_understood(root):
     ((3, 48, 640), ["height", "width", "channels"], (3, 48, 640))])
 def test_height_width_and_channels(shape, names, hwc):
     assert Feature("video", shape, names).hwc() == hwc
+
+
+# What a fuzz run of mutated datasets found, and what strangers send: an error that names the cause, soon.
+def refused(root: Path, code: str) -> SmolkitError:
+    with pytest.raises(SmolkitError, match=code) as caught:
+        Dataset(root).to_arrays()
+    try:
+        checks = structure_checks(root)
+    except SmolkitError as error:                              # unreadable is an answer as well
+        assert re.fullmatch(code, error.code)
+    else:
+        assert not all(check.ok for check in checks)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", TASKS, EPISODES, DATA, FILES[-1]])
+def test_a_pipe_never_ends_and_is_no_file(root, name):
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    refused(root, "SK40[134]")
+
+
+@pytest.mark.parametrize("target,code", [("/dev/zero", "SK405"), ("file-000.parquet", "SK404"), ("../../x", "SK403")])
+def test_links_that_lead_out_or_in_a_circle_or_nowhere(root, target, code):
+    (root / EPISODES).unlink()
+    (root / EPISODES).symlink_to(target)
+    refused(root, code)
+
+
+@pytest.mark.parametrize("name", [DATA, FILES[-1]])
+def test_a_link_to_another_folder_is_refused_and_one_inside_is_fine(root, tmp_path, name):
+    (root / name).rename(root / "meta/moved")
+    (root / name).symlink_to(root / "meta/moved")
+    Dataset(root).to_arrays()
+    (root / "meta/moved").rename(tmp_path / "outside")
+    (root / name).unlink()
+    (root / name).symlink_to(tmp_path / "outside")
+    refused(root, "SK405")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000, '{"codebase_version": "v3.0"}'])
+def test_json_that_nests_too_deep_or_says_too_little(root, content):
+    (root / "meta/info.json").write_text(content)
+    refused(root, "SK40[24]")
+
+
+@pytest.mark.parametrize("changes", [
+    {"fps": 10**9}, {"fps": 10**400}, {"fps": float("inf")}, {"total_frames": 10**18}, {"chunks_size": 10**300},
+    {"features": {"index": {"dtype": "int64", "shape": [10**6, 10**6]}}}])
+def test_absurd_counts_are_refused(root, changes):
+    edit(root, **changes)
+    refused(root, "SK404")
+
+
+def test_a_camera_of_a_million_pixels_a_side(root):
+    edit_features(root, **{FRONT: {"shape": [10**6, 10**6, 3]}})
+    refused(root, "SK404")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "\x1b[31m", "x" * 300, "é" * 150])
+def test_names_that_no_disk_or_terminal_takes(root, name):
+    edit(root, data_path=f"data/{name}.parquet")
+    assert "\x1b" not in str(refused(root, "SK405"))
+
+
+@pytest.mark.parametrize("rows", [10**7, 10**9])
+def test_a_few_bytes_that_promise_a_billion_rows(tmp_path, rows):
+    whole = pa.table({"a": pa.array(np.zeros(10**6, np.int64))})
+    with pq.ParquetWriter(tmp_path / "bomb.parquet", whole.schema, compression="zstd") as writer:
+        for _ in range(min(rows // 10**6, 20)):
+            writer.write_table(whole)
+    with pytest.raises(SmolkitError, match="SK404") as caught:
+        read_table(tmp_path / "bomb.parquet")
+    assert "cells" in caught.value.found
+
+
+def test_a_long_text_that_many_rows_repeat(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "FREE_BYTES", 1_000_000)
+    column = pa.DictionaryArray.from_arrays(np.zeros(200, np.int32), pa.array(["x" * 50_000]))
+    pq.write_table(pa.table({"a": column}), tmp_path / "few.parquet", compression="zstd", store_schema=False)
+    with pytest.raises(SmolkitError, match="SK404"):
+        read_table(tmp_path / "few.parquet")
+
+
+def test_a_picture_that_promises_more_than_it_may(root):
+    def png(width: int, height: int) -> bytes:
+        def chunk(kind: bytes, content: bytes) -> bytes:
+            return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+                + chunk(b"IDAT", zlib.compress(bytes(10**6), 9)) + chunk(b"IEND", b""))
+    for size in ((30_000, 30_000), (2**31 - 1, 2**31 - 1), (0, 0), (640, 480)):
+        with pytest.raises(SmolkitError, match="SK404"):
+            decode_image(png(*size), Feature("image", (32, 48, 3)))
+
+
+def test_a_video_whose_index_promises_a_billion_frames(root):
+    content = bytearray((root / FILES[-1]).read_bytes())
+    place = content.find(b"stsz")
+    content[place + 8:place + 16] = struct.pack(">II", 1, 2**30)
+    (root / FILES[-1]).write_bytes(content)
+    assert "1,073,741,824 frames" in refused(root, "SK404").found
+
+
+@pytest.mark.parametrize("content", [b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", b"ffconcat version 1.0\nfile x\n"])
+def test_a_playlist_is_no_video(root, content):
+    (root / FILES[-1]).write_bytes(content)
+    refused(root, "SK404")
+
+
+@pytest.mark.parametrize("column,value", [("task_index", {"a": 1}), ("task_index", []), ("__index_level_0__", None)])
+def test_tasks_of_another_type(root, column, value):
+    edit_column(root / TASKS, column, lambda old: [value, *old[1:]] if value is None else [value for _ in old])
+    refused(root, "SK404")

@@ -107,8 +107,8 @@ def gather(root: Path) -> Facts:
 
     Raises SK401 to SK405 for meta/info.json, and for what is no file in meta/, or leads out of the folder.
     """
-    settle(root)
     inside_meta(root)
+    settle(root)
     facts = Facts(root, load_info(root))
     if facts.info.total_episodes or (root / "meta/episodes").exists() or (root / "meta/episodes.jsonl").exists():
         (_tables_v3 if facts.v3 else _tables_v2)(facts)

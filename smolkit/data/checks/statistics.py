@@ -22,7 +22,7 @@ from smolkit.data.stats import QUANTILES, Stats, column_stats, histogram_stats
 from smolkit.report import SmolkitError
 
 NEEDED = ("min", "max", "mean", "std")
-SAME, SAME_STD = 1e-4, 1e-3        # of the value or of the spread, whichever is larger
+SAME, SAME_STD, ROUNDED = 1e-4, 1e-3, 1e-6     # of the spread; of the largest value, which was a float32
 LOOSE_MEAN, LOOSE_END = 0.06, 0.12     # of 0..1: five pictures an episode, after compression, which overshoots at edges
 OVERFLOWN = 0.5                    # LeRobot 0.4.4 squares pictures in 8 bits: its std is a tenth of the true one
 Raw = Mapping[str, Mapping[str, Any]]
@@ -60,16 +60,18 @@ def _numbers(whose: str, key: str, values: np.ndarray, stats: Mapping[str, Any] 
         if found is None:
             yield Fault("SK467", f"{whose}: {name} of {key} is missing, or of another shape")
             continue
-        tolerance = {"std": SAME_STD * spread + SAME / 10 * size, "count": -1e-9}.get(
-            name, SAME * np.maximum(np.abs(true[name]), spread))
+        tolerance = {"std": SAME_STD * spread + 10 * ROUNDED * size, "count": -1e-9}.get(
+            name, SAME * spread + ROUNDED * size)
         wrong = ~(np.abs(found - true[name]) <= tolerance + 1e-9)
         if wrong.any():
             place = int(np.flatnonzero(wrong)[0])
             yield Fault("SK467", f"{whose}: {name} of {key}[{place}] is {found[place]:g}, the rows have "
                                  f"{true[name][place]:g}")
-    levels = [_array(stats.get(name), true["min"].shape) for name in QUANTILES if name in stats]
+    levels = [_array(stats.get(name), true["min"].shape) for name in QUANTILES if set(QUANTILES) & set(stats)]
     ends = [true["min"], *(level for level in levels if level is not None), true["max"]]
-    if any((later < earlier - SAME * (np.abs(earlier) + spread) - 1e-9).any()
+    if any(level is None for level in levels):
+        yield Fault("SK467", f"{whose}: a quantile of {key} is missing, or of another shape")
+    elif any((later < earlier - SAME * (np.abs(earlier) + spread) - 1e-9).any()
            for earlier, later in zip(ends, ends[1:], strict=False)):
         yield Fault("SK467", f"{whose}: the quantiles of {key} do not ascend from its minimum to its maximum")
 
@@ -77,7 +79,7 @@ def _numbers(whose: str, key: str, values: np.ndarray, stats: Mapping[str, Any] 
 def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return array if array.shape == shape else None
 

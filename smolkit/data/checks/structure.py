@@ -127,8 +127,10 @@ def about_info(facts: Facts) -> Faults:
         names = feature.names
         if isinstance(names, dict) and len(names) == 1:
             names = next(iter(names.values()))
-        if isinstance(names, list) and len(feature.shape) == 1 and len(names) != feature.shape[0]:
-            yield Fault("SK450", f"{key} has {feature.shape[0]} entries and {len(names)} names")
+        if not isinstance(names, list | None):
+            yield Fault("SK450", f"the names of {key} are no list")
+        elif names is not None and len(feature.shape) == 1 and len(set(map(str, names))) != feature.shape[0]:
+            yield Fault("SK450", f"{key} has {feature.shape[0]} entries, and names {some(names, 9)}")
     for name, times in Counter(key.casefold() for key in features).items():
         if times > 1:
             yield Fault("SK450", f"{times} features are named {name!r} but for capitals: one file on a Mac or Windows")
@@ -157,8 +159,9 @@ def table_in_order(facts: Facts) -> Faults:
         yield Fault("SK454", f"twice or more: episode {some(twice)}")
     if absent:
         yield Fault("SK454", f"missing: episode {some(absent)}")
-    if not facts.v3 and [e.index for e in facts.episodes] != sorted(times):
-        yield Fault("SK454", "meta/episodes.jsonl is not sorted by episode_index")
+    order = [row.get("episode_index") for row in facts.raw]
+    if not twice and len(order) == len(times) and order != sorted(times):
+        yield Fault("SK454", f"rows in the order {some(order)}: LeRobot takes an episode by its row")
     start = 0
     for episode in facts.episodes:
         if episode.from_index != start:
