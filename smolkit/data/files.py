@@ -58,7 +58,10 @@ class Transaction:
             if not self._places:
                 shutil.rmtree(pending, ignore_errors=True)
             for folder in (pending, place.parent):         # what can fail fails before the decision
-                folder.mkdir(parents=True, exist_ok=True)
+                if not folder.is_dir():
+                    folder.mkdir(parents=True)
+                    for above in (above for above in folder.parents if above.is_relative_to(self.root)):
+                        sync_folder(above)
         except OSError as error:
             raise write_failure(place, error) from error
         self._places.append(relative)
@@ -130,13 +133,11 @@ def complete(root: Path) -> list[str]:
     what, places, removed = _read_journal(root)
     for number, place in enumerate(places):
         if (pending / str(number)).exists():       # else it was renamed before the kill
-            place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(pending / str(number), place)
     for place in removed:
         place.unlink(missing_ok=True)
-    for folder in {folder for place in [*places, *removed] for folder in place.parents if folder.is_relative_to(root)}:
-        if folder.is_dir():
-            sync_folder(folder)
+    for folder in {place.parent for place in [*places, *removed] if place.parent.is_dir()}:
+        sync_folder(folder)
     (pending / JOURNAL).unlink()
     shutil.rmtree(pending)
     return [f"completed: {what}"]
