@@ -11,7 +11,7 @@ A feature of shape [1] is a plain column (N,), a vector [n] a fixed-size list (N
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +76,20 @@ def read_group(path: Path, group: int, column: str) -> pa.ChunkedArray:
 
 def _read(file: pq.ParquetFile, columns: Sequence[str] | None, most_bytes: int,
           groups: Sequence[int] | None = None) -> pa.Table:
-    """Batch by batch: a dictionary lets a million rows repeat one long text."""
-    batches, taken = [], 0
-    largest = max((chunk.total_uncompressed_size for chunk in _chunks(file.metadata)), default=0)
+    batches = list(_batches(file, columns, most_bytes, groups))
+    return pa.Table.from_batches(batches) if batches else file.read(columns=columns)
+
+
+def _batches(file: pq.ParquetFile, columns: Sequence[str] | None, most_bytes: int,
+             groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
+    """Some rows at a time: a dictionary lets a million rows repeat one long text."""
+    taken, largest = 0, max((chunk.total_uncompressed_size for chunk in _chunks(file.metadata)), default=0)
     rows = min(4096, max(8, FREE_BYTES // max(1, largest)))
-    for batch in file.iter_batches(rows, row_groups=groups, columns=columns):
+    for batch in file.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False):
         taken += batch.nbytes
         if taken > most_bytes:
             raise ValueError(f"more than {most_bytes:,} bytes in its columns")
-        batches.append(batch)
-    return pa.Table.from_batches(batches) if batches else file.read(columns=columns)
+        yield batch
 
 
 def _chunks(footer: pq.FileMetaData) -> list[pq.ColumnChunkMetaData]:
@@ -108,11 +112,27 @@ def _first_line(error: BaseException) -> str:
 def read_columns(source: Path | io.BytesIO, features: Mapping[str, Feature]) -> Columns:
     """All features that live in parquet (everything but videos and annotations) of one file."""
     stored = {key: f for key, f in features.items() if f.is_number or f.dtype in ("string", "image")}
-    table = read_table(source, list(stored))
+    return _converted(source, read_table(source, list(stored)), stored)
+
+
+def iter_columns(path: Path, features: Mapping[str, Feature]) -> Iterator[Columns]:
+    """The same some thousand rows at a time: memory stays flat, however long the file is."""
+    file = open_table(path)
+    lost = [key for key in features if key not in file.schema_arrow.names]
+    if lost:
+        raise damaged(path, f"no column {lost[0]!r}")
     try:
-        return {key: _values(table.column(key), feature) for key, feature in stored.items()}
+        for batch in _batches(file, list(features), FREE_BYTES + TIMES_PACKED * _file_bytes(path)):
+            yield _converted(path, pa.Table.from_batches([batch]), features)
+    except _UNREADABLE as error:
+        raise damaged(path, _first_line(error)) from error
+
+
+def _converted(source: Path | io.BytesIO, table: pa.Table, features: Mapping[str, Feature]) -> Columns:
+    try:
+        return {key: _values(table.column(key), feature) for key, feature in features.items()}
     except (ValueError, TypeError, pa.ArrowException) as error:
-        raise damaged(source if isinstance(source, Path) else Path("(memory)"), str(error)) from error
+        raise damaged(_name(source), str(error)) from error
 
 
 def _values(column: pa.ChunkedArray, feature: Feature) -> Any:

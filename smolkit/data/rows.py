@@ -10,7 +10,7 @@ Every file is checked against the episodes table before its rows are believed.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from smolkit.data.columns import Columns, open_table, read_columns, read_group
+from smolkit.data.columns import Columns, iter_columns, open_table, read_group
 from smolkit.data.files import damaged
 from smolkit.data.layout import Episode, Layout, inside
 from smolkit.data.schema import Feature
@@ -92,36 +92,47 @@ def load_rows(layout: Layout, episodes: Sequence[Episode]) -> Columns:
     columns: Columns = {key: np.empty((starts[-1], *f.row_shape), f.dtype) for key, f in numbers.items()}
     of_file, of_row = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int64)
     for number, (file, some) in enumerate(here.items()):
-        found, rows = _file_rows(layout, layout.root / file, numbers, [episodes[place] for place in some])
         slots = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in some])
-        of_file[slots], of_row[slots] = number, rows
-        for key, values in found.items():
-            columns[key][slots] = values
+        of_file[slots] = number
+        of_row[slots] = _fill(layout, layout.root / file, [episodes[place] for place in some], columns, slots)
     places = Places(tuple(layout.root / file for file in here), of_file, of_row)
     kept = {key: Stored(key, f, places) for key, f in features.items() if f.dtype in ("string", "image")}
+    pa.default_memory_pool().release_unused()
     return {key: columns[key] if key in columns else kept[key] for key in features if key in columns or key in kept}
+
+
+def _fill(layout: Layout, path: Path, episodes: Sequence[Episode], columns: Columns, slots: np.ndarray) -> np.ndarray:
+    """The rows of these episodes in one file into their slots; returns which rows of the file they are."""
+    mine, rows, done, passed = [episode.index for episode in episodes], np.empty(len(slots), np.int64), 0, 0
+    for part in iter_columns(path, {key: layout.info.features[key] for key in columns}):
+        found = np.flatnonzero(np.isin(part["episode_index"], mine))
+        if done + len(found) > len(slots):
+            raise _other_rows(path, episodes, len(slots), done + len(found))
+        here = slice(done, done + len(found))
+        rows[here] = passed + found
+        for key, values in part.items():
+            columns[key][slots[here]] = values[found]
+        done, passed = here.stop, passed + len(part["index"])
+    wanted = np.concatenate([np.arange(e.from_index, e.to_index) for e in episodes])
+    owners = np.repeat(mine, [episode.length for episode in episodes])
+    if done < len(slots) or not (np.array_equal(columns["index"][slots], wanted)
+                                 and np.array_equal(columns["episode_index"][slots], owners)):
+        raise _other_rows(path, episodes, len(slots), done)
+    _check_tasks(layout, path, columns["task_index"][slots])
+    return rows
 
 
 def _check_count(path: Path, rows: int) -> None:
     """Before memory is taken: a broken table may promise billions of rows."""
     found = open_table(path).metadata.num_rows
     if found < rows:
-        raise SmolkitError("SK406", f"at least {rows} rows in {path}", str(found),
-                           "the file belongs to another recording, or an edit broke off",
-                           "copy the whole dataset again")
+        raise _other_rows(path, (), rows, found)
 
 
-def _file_rows(layout: Layout, path: Path, numbers: Mapping[str, Feature],
-               episodes: Sequence[Episode]) -> tuple[Columns, np.ndarray]:
-    """The columns of these episodes in one file, and which rows of it they are."""
-    found = read_columns(path, numbers)
-    mine = np.isin(found["episode_index"], [episode.index for episode in episodes])
-    rows = np.flatnonzero(mine)
-    if len(rows) < len(mine):
-        found = {key: values[rows] for key, values in found.items()}
-    _check_rows(path, found, episodes)
-    _check_tasks(layout, path, found["task_index"])
-    return found, rows
+def _other_rows(path: Path, episodes: Sequence[Episode], wanted: int, found: int) -> SmolkitError:
+    span = f" of episodes {episodes[0].index}..{episodes[-1].index} in order" if episodes else ""
+    return SmolkitError("SK406", f"{wanted} rows{span} in {path}", f"{found} rows, or in another order",
+                        "the file belongs to another recording, or an edit broke off", "copy the whole dataset again")
 
 
 def _check_tasks(layout: Layout, path: Path, task_index: np.ndarray) -> None:
@@ -130,15 +141,4 @@ def _check_tasks(layout: Layout, path: Path, task_index: np.ndarray) -> None:
     if len(strange):
         raise SmolkitError("SK406", f"task_index in 0..{len(layout.tasks) - 1} in {path}", str(strange[0]),
                            "the tasks table belongs to another recording, or was edited",
-                           "copy the whole dataset again")
-
-
-def _check_rows(path: Path, part: Columns, episodes: Sequence[Episode]) -> None:
-    wanted = np.concatenate([np.arange(e.from_index, e.to_index) for e in episodes])
-    owners = np.repeat([e.index for e in episodes], [e.length for e in episodes])
-    if not (np.array_equal(part["index"], wanted) and np.array_equal(part["episode_index"], owners)):
-        span = f"{episodes[0].index}..{episodes[-1].index}"
-        raise SmolkitError("SK406", f"{len(wanted)} rows of episodes {span} in order in {path}",
-                           f"{len(part['index'])} rows, or in another order",
-                           "the file belongs to another recording, or an edit broke off",
                            "copy the whole dataset again")
