@@ -51,7 +51,6 @@ class Case:
     history: bool = False                      # pictures and states with a time axis
     lm_head: bool = True
     mixed: bool = False                        # compared in bfloat16 and float32 too
-    refused: bool = False                      # ours says no on purpose, whatever LeRobot does
     seed: int = 0
 
     def policy(self) -> SmolVLAPolicy:
@@ -159,7 +158,9 @@ def named_cases() -> Iterator[Case]:
     yield Case("tasks too long", {"tokenizer_max_length": 5}, batch=4)
     yield Case("no resize", {"resize_imgs_with_padding": None})
     yield Case("resized to another size", {"resize_imgs_with_padding": (64, 32)})
-    yield Case("pictures smaller than the tower", {"resize_imgs_with_padding": (32, 32)}, refused=True)
+    for side in (32, 96, 128):
+        yield Case(f"pictures of {side} for a tower of 64", {"resize_imgs_with_padding": (side, side)}, mixed=True)
+    yield Case("pictures of half a token", {"resize_imgs_with_padding": (40, 40)})
     yield Case("history", history=True)
     yield Case("names changed", rename=True, cameras=3)
     for mode in ("MIN_MAX", "QUANTILES", "QUANTILE10", "IDENTITY"):

@@ -75,15 +75,15 @@ def import_policy() -> Any:
 
 
 def _order_positions() -> None:
-    """transformers 4.55-4.57 shift SigLIP's positions by one in float32: 0, 1, 2 ... is what was trained."""
+    """transformers 4.55-4.57 shift SigLIP's positions by one in float32; before and since, patch k of n is at k / n."""
+    import torch
     from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionEmbeddings as Embeddings
-    bucketed = Embeddings.forward
 
     def forward(self: Any, pixel_values: Any, patch_attention_mask: Any) -> Any:
-        patches = self.patch_embedding(pixel_values).flatten(2).transpose(1, 2)
-        if patches.shape[1] != self.num_positions:
-            return bucketed(self, pixel_values, patch_attention_mask)
-        return patches + self.position_embedding.weight
+        grid = self.patch_embedding(pixel_values)
+        rows, columns = (torch.arange(count) * self.num_patches_per_side // count for count in grid.shape[-2:])
+        places = (rows[:, None] * self.num_patches_per_side + columns).flatten().to(grid.device)
+        return grid.flatten(2).transpose(1, 2) + self.position_embedding(places)
 
     Embeddings.forward = forward
 

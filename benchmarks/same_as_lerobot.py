@@ -215,7 +215,7 @@ def _failed(result: Result, doing: str, answer: dict[str, Any]) -> bool:
 
 def verdict(result: Result) -> bool:
     """True where nothing differs, and ours refuses nothing that LeRobot runs."""
-    return not result.wrong and (not result.ours_refuses or result.case.refused or bool(result.lerobot_fails))
+    return not result.wrong and (not result.ours_refuses or bool(result.lerobot_fails))
 
 
 def main(python: str, count: int, seed: int, only: str, full: bool) -> int:

@@ -44,7 +44,7 @@ def test_an_unreadable_one_ends_with_2(tmp_path):
 def test_a_refusal_while_asking_ends_with_1(tmp_path):
     folder = save_checkpoint(tmp_path / "policy", tiny_policy())
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "resize_imgs_with_padding": [32, 32]}))
+    (folder / "config.json").write_text(json.dumps({**config, "resize_imgs_with_padding": [40, 40]}))
     status, said = run("check", "policy", folder, "--json", tmp_path / "report.json")
     assert status == 1 and "SK503" in said
     assert json.loads((tmp_path / "report.json").read_text())["checks"][-1]["code"] == "SK503"

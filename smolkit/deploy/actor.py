@@ -17,6 +17,7 @@ import numpy as np
 from smolkit.cameras.camera import Observation
 from smolkit.report import SmolkitError
 from smolkit.smolvla.policy import SmolVLAPolicy
+from smolkit.smolvla.speed import prepare
 from smolkit.smolvla.statistics_checks import check_units
 from smolkit.teleop.loop import Decision
 
@@ -35,7 +36,7 @@ class ChunkActor:
             raise SmolkitError("SK701", "at least 1 executed step per chunk", str(execute),
                                "a typing mistake in the deployment's settings", "set execute to 4")
         require_degrees(policy)
-        self._policy = policy
+        self._policy = prepare(policy) if isinstance(policy, SmolVLAPolicy) else policy       # else a control
         self._queue: deque[np.ndarray] = deque()
 
     def reset(self) -> None:

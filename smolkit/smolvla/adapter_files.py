@@ -87,7 +87,7 @@ def read(folder: Path) -> AdapterConfig | None:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         config = AdapterConfig(**{part.name: raw[part.name] for part in fields(AdapterConfig) if part.name in raw})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _refused(path, "PEFT's settings of a LoRA adapter", f"{type(error).__name__}: {error}") from error
     wrong = [f"{name}: {value!r}, expected {wanted}" for name, wanted, value in misfits(config)]
     if wrong or min([config.r, *config.rank_pattern.values()], default=0) < 1:

@@ -2,7 +2,7 @@
 
     >>> BACKBONES["HuggingFaceTB/SmolVLM2-500M-Video-Instruct"].text.width
     960
-    >>> VisionConfig(image_px=512, patch_px=16, shuffle=4).tokens_per_image
+    >>> VisionConfig(image_px=512, patch_px=16, shuffle=4).tokens_per_image()
     64
 
 Source of the numbers: the published config files of SmolVLM2-500M and SmolVLM2-256M.
@@ -43,9 +43,9 @@ class VisionConfig:
     stride: int = 4                # picture pixels per heat map pixel
     tokens: int = 2                # per camera
 
-    @property
-    def tokens_per_image(self) -> int:
-        side = self.image_px // self.patch_px // self.shuffle
+    def tokens_per_image(self, image_px: int | None = None) -> int:
+        """Of a square picture; without a size, of one as the tower was trained with."""
+        side = (image_px or self.image_px) // self.patch_px // self.shuffle
         return self.tokens if self.kind == "keypoints" else side ** 2
 
 

@@ -50,8 +50,8 @@ def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, t
     """A policy from a folder, or by its name on the Hub, ready to predict; `policy.weights` tells what was found.
 
     backbone: a folder with the VLM's `config.json` and tokenizer, or its sizes, where the checkpoint only names it.
-    dtype: None keeps each tensor's own. stats: used where the checkpoint has none. base: the checkpoint that an
-    adapter stands on, where it is not the one that the adapter names. revision: on the Hub.
+    dtype: None keeps each tensor's own; float16 is for GPUs and warned of elsewhere. stats: used where the checkpoint
+    has none. base: the checkpoint that an adapter stands on, where it is not the one it names. revision: on the Hub.
     """
     folder = _find(name, revision)
     config = SmolVLAConfig.from_json(folder / "config.json")
@@ -68,6 +68,9 @@ def load_checkpoint(name: str | Path, backbone: Path | Backbone | None = None, t
         whole, broken = adapter_files.attach(model, folder, adapter, dtype, device)
         found = replace(found, whole=whole, not_finite=found.not_finite + broken)
         revision = None if base else adapter.revision
+    if torch.device(device).type == "cpu" and model.expert.action_out.weight.dtype == torch.float16:
+        warnings.warn("SK580 float16 on a processor is slow, and what is larger than 65,504 becomes infinite: load in "
+                      "torch.float32 or torch.bfloat16", stacklevel=2)
     named = _called(name if adapter is None else base, adapter, home)
     return SmolVLAPolicy(model, processors, fps, seed, replace(found, base=named, revision=revision))
 

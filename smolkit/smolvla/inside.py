@@ -69,9 +69,10 @@ def prepared(policy: SmolVLAPolicy, observation: Observation) -> Batch:
 def _stretches(policy: SmolVLAPolicy, batch: Batch) -> Iterator[tuple[str, int, int, int]]:
     """Name, count, how many are real, and the side of their grid."""
     config, vision = policy.model.config, policy.model.backbone.vision
-    count, special = vision.tokens_per_image, config.add_image_special_tokens
-    side = math.isqrt(count) if vision.kind == "siglip" else 0
+    special = config.add_image_special_tokens
     for picture in policy.model.pictures(batch):
+        count = vision.tokens_per_image(picture.image.shape[-1])
+        side = math.isqrt(count) if vision.kind == "siglip" else 0
         real = bool(picture.mask.any())
         if special:
             yield "special", 2, 2, 0

@@ -57,7 +57,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return [folder / Path(name).name for name in sorted(named)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SmolkitError("SK510", "an index of weights files", f"{index}: {type(error).__name__}: {error}",
                            "the download was cut off", "download the backbone again") from error
 

@@ -49,34 +49,25 @@ def action_error(exact: Tensor, found: Tensor) -> ActionError:
 
 
 def use_free_cores() -> int:
-    """As many threads as there are cores for us: one more, and each matrix waits for a thread that has no core."""
-    torch.set_num_threads(free_cores())
+    """No more threads than there are cores for us: with one more, each matrix waits for a thread that has no core."""
+    torch.set_num_threads(min(torch.get_num_threads(), free_cores()))
     return torch.get_num_threads()
 
 
 def prepare(policy: SmolVLAPolicy) -> SmolVLAPolicy:
     """Readies a policy for acting, in place: threads, and the arithmetic that is fastest here for its weights.
 
-    A GPU's policy is compiled. Weights of bfloat16 on a processor that is slow with them are computed in float32.
+    A GPU's policy is compiled. Weights of bfloat16 on a processor that is slow with them are computed in float32. A
+    second time changes nothing.
     """
     weight = policy.model.expert.action_out.weight
     if weight.is_cuda:
-        return compiled(policy)
+        return compiled(policy) if policy.model.trims else policy
     use_free_cores()
     return widen(policy) if weight.dtype != torch.float32 and not quick(weight.dtype) else policy
 
 
 # --- number formats ---------------------------------------------------------------------------------------------------
-
-def best_dtype(device: str | torch.device) -> torch.dtype:
-    """What to load a policy in to act: bfloat16, or float16 on a GPU that lacks it (a T4); float32 on a processor.
-
-    float16 reaches only to 65,504: norms and softmax are summed in float32 whatever the weights are.
-    """
-    if torch.device(device).type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-
 
 def quick(dtype: torch.dtype, size: int = 768) -> bool:
     """Does this processor multiply matrices of `dtype` faster than of float32? Tried: some can, and are slower."""
@@ -121,8 +112,8 @@ def widen(policy: SmolVLAPolicy) -> SmolVLAPolicy:
     Everything small becomes float32 for good.
     """
     for name, module in policy.model.named_modules():
-        if isinstance(module, nn.Embedding) and name.startswith("language."):
-            continue                                             # one row a word: nothing to gain
+        if isinstance(module, WideLinear) or isinstance(module, nn.Embedding) and name.startswith("language."):
+            continue                                             # of an embedding one row a word: nothing to gain
         if type(module) is Linear and name.startswith(BIG):
             module.__class__ = WideLinear
         else:

@@ -102,7 +102,7 @@ def _settings(folder: Path) -> dict:
         return {"truncation_side": "left", "pad_token": "<|im_end|>"}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _no_settings(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(settings, dict) or settings.get("truncation_side", "right") not in ("left", "right"):
         raise _no_settings(path, str(settings)[:80])

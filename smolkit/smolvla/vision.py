@@ -11,6 +11,9 @@ Source: SigLIP base (arXiv 2303.15343) with SmolVLM's pixel shuffle; positions a
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,19 +97,28 @@ class SiglipTower(nn.Module):
     def forward(self, image: Tensor, camera: int = 0) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, tokens, width_out). All cameras share these eyes."""
         image = image.to(self.patch_embedding.weight.dtype)
-        patches = self.patch_embedding(image).flatten(2).transpose(1, 2)         # (B, 1024, 768)
-        self._check_count(patches.shape[1], image)
-        x = (patches + self.position_embedding.weight).contiguous()      # a row a patch: every layer walks along rows
+        grid = self.patch_embedding(image)                                       # (B, 768, 32, 32)
+        self._check_grid(grid, image)
+        patches = grid.flatten(2).transpose(1, 2)                                # (B, 1024, 768)
+        x = (patches + self._positions(grid.shape[-1])).contiguous()     # a row a patch: every layer walks along rows
         for layer in self.layers:
             x = layer(x)
         return self.connector(pixel_shuffle(self.norm(x), self.shuffle))         # (B, 64, 960)
 
-    def _check_count(self, count: int, image: Tensor) -> None:
-        expected = self.position_embedding.num_embeddings
-        if count != expected:
-            raise SmolkitError("SK503", f"pictures of {expected} patches",
-                               f"{count} patches from {tuple(image.shape)}",
-                               "resize_imgs_with_padding is not the size the vision tower was trained with",
+    def _positions(self, count: int) -> Tensor:
+        """Of count x count patches (count ** 2, width); half as many a side as in training take every second."""
+        trained = math.isqrt(self.position_embedding.num_embeddings)
+        if count == trained:
+            return self.position_embedding.weight
+        place = torch.arange(count, device=self.position_embedding.weight.device) * trained // count
+        return self.position_embedding((place[:, None] * trained + place).flatten())
+
+    def _check_grid(self, grid: Tensor, image: Tensor) -> None:
+        rows, columns = grid.shape[-2:]
+        if rows != columns or rows % self.shuffle:
+            raise SmolkitError("SK503", f"a square picture of a multiple of {self.shuffle} patches a side",
+                               f"{rows} x {columns} patches from {tuple(image.shape)}",
+                               "resize_imgs_with_padding is not a size that the vision tower can look at",
                                "set resize_imgs_with_padding to the backbone's image size")
 
 

@@ -181,10 +181,11 @@ def pour(model: nn.Module, file: WeightsFile, names: Iterable[str], dtype: torch
 def changed(model: nn.Module, file: WeightsFile, names: Iterable[str]) -> str | None:
     """The first of these weights that is no longer the file's, read one by one; None where all are.
 
-    Rounding to half precision at any time since is no change.
+    Rounding to half precision at any time since is no change, and what is not in memory is the file's.
     """
-    own = model.state_dict()
-    return next((name for name in names if name not in file.stored or not _same(own[name], file.read(name))), None)
+    own = {name: weight for name, weight in model.state_dict().items() if not weight.is_meta}
+    return next((name for name in names if name in own and
+                 (name not in file.stored or not _same(own[name], file.read(name)))), None)
 
 
 def _same(own: Tensor, stored: Tensor) -> bool:

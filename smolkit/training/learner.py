@@ -119,7 +119,7 @@ class SmolVLALearner:
         _require_base(policy, config)
         prepare(policy.model, config)
         self.cache = make_cache(policy.model, config, cache_dir)
-        self._policy, self.samples, self.config, self.count = policy, samples, config, samples.count
+        self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
         self._spent: tuple[str, ...] = ()                  # parts that nobody will ask again
         self._frozen: dict[str, int] = {}                  # checksums
         self._pictures = {f"observation.images.{role}": torch.from_numpy(frames)          # (N, H, W, 3) uint8
@@ -139,12 +139,6 @@ class SmolVLALearner:
         self.module = nn.ModuleDict(parts).to(memory_format=torch.channels_last)
 
     @property
-    def policy(self) -> SmolVLAPolicy:
-        """The policy, with all its weights in memory."""
-        come_back(self._policy)
-        return self._policy
-
-    @property
     def trainable(self) -> int:
         """How many numbers are trained."""
         return trainable_count(self.module)
@@ -155,7 +149,7 @@ class SmolVLALearner:
 
         Pictures count by their shapes alone: another version of the video decoder must not end a run.
         """
-        samples, model = self.samples, self._policy.model
+        samples, model = self.samples, self.policy.model
         self._frozen |= {name: checksum(p) for name, p in self.module.named_parameters()
                          if not p.requires_grad and not p.is_meta}
         about = {"frames": samples.count, "tasks": list(samples.tasks), "preset": repr(model.config),
@@ -191,7 +185,7 @@ class SmolVLALearner:
         config = self.config
         if not self.cache or config.max_minutes is not None or steps * config.batch_size < self.count:
             return
-        self.cache.wake, _ = partial(come_back, self._policy), self.fingerprint
+        self.cache.wake, _ = partial(come_back, self.policy), self.fingerprint
         return_freed_memory()
         for indices in torch.arange(self.count).split(4):
             self.cache.known(self.batch(indices, generator(config.seed, 0)))
@@ -202,11 +196,11 @@ class SmolVLALearner:
 
     def losses(self, indices: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         """The flow-matching loss and, if asked for, how far off the named positions are (in std)."""
-        if self._spent and not let_go(self._policy, self._spent):
+        if self._spent and not let_go(self.policy, self._spent):
             self._spent = ()
         batch = self.batch(indices, rng)
         known = self.cache.known(batch) if self.cache else {}
-        out = self._policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
+        out = self.policy.model(batch, draws=self.config.draws, generation=self.config.loss_generation, generator=rng,
                                 **known)
         if self._truth is None:
             return {"loss": out["loss"]}
@@ -223,7 +217,11 @@ class SmolVLALearner:
 
     def export(self, folder: Path) -> None:
         """Saves the policy; the auxiliary head stays behind."""
-        save_checkpoint(folder, self._policy)
+        save_checkpoint(folder, self.policy)
+
+    def finish(self) -> None:
+        """All weights are in memory again."""
+        come_back(self.policy)
 
     def _make_probe(self, model: SmolVLA) -> tuple[Tensor | None, nn.Linear | None]:
         """Normalised true positions (N, K) and the matrix that reads them off the picture tokens."""
@@ -235,7 +233,8 @@ class SmolVLALearner:
                                "auxiliary_weight > 0 and no such feature",
                                "only simulated demonstrations know true positions",
                                "set auxiliary_weight to 0")
-        tokens = len(self._pictures) * model.backbone.vision.tokens_per_image
+        size_px = model.config.resize_imgs_with_padding or next(iter(self.samples.images.values())).shape[1:3]
+        tokens = len(self._pictures) * model.backbone.vision.tokens_per_image(size_px[0])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             probe = nn.Linear(tokens * model.backbone.text.width, truth.shape[1])

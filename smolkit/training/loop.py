@@ -52,7 +52,8 @@ class Learner(Protocol):
     """What the loop needs: a module, its losses on some frames, and a way to hand the result over.
 
     A learner may have a text `fingerprint` of its data and model: a run then resumes only where it is equal. It may
-    have a `note` for the progress line, and `look_ahead(steps)` for work before the first of so many steps.
+    have a `note` for the progress line, `look_ahead(steps)` for work before the first of so many steps, and `finish()`
+    for work after the last.
     """
 
     module: nn.Module
@@ -105,7 +106,12 @@ def train(learner: Learner, config: TrainConfig, out_dir: Path, *, clock: Clock 
     Errors: SK605 when loss or gradient stop being numbers, SK606 when `out_dir` belongs to another config or dataset,
     SK603 when it belongs to another model, SK602 when its newest checkpoint is damaged, SK609 when the disk is full.
     """
-    run = _Run(learner, config, Path(out_dir), clock or WallClock())
+    result = _go(_Run(learner, config, Path(out_dir), clock or WallClock()), progress, stop)
+    getattr(learner, "finish", lambda: None)()               # AdamW's moments are gone by now: there is room
+    return result
+
+
+def _go(run: _Run, progress: Callable[[Progress], None], stop: Stop | None) -> TrainResult:
     run.resume()
     with _interrupts() as interrupted, _threads(run.threads):
         def goes_on() -> bool:

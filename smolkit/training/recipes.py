@@ -23,12 +23,3 @@ def tour_recipe(**changes: object) -> TrainConfig:
         decay_steps=None, weight_decay=1e-4, grad_clip=1.0, ema=0.995, image_shift_px=3, colour_jitter=0.1,
         state_noise=0.02, max_minutes=6.0)
     return recipe.with_changes(**changes)
-
-
-def finetune_recipe(**changes: object) -> TrainConfig:
-    """SmolVLA's published fine-tuning: 20 000 steps of 64, no augmentation.
-
-    What is trained (the expert alone, or more) the policy's own config says, see `smolkit.smolvla.freezing`. A
-    checkpoint of 450 million parameters takes some seconds to write: every ten minutes is enough.
-    """
-    return TrainConfig(threads=None, checkpoint_every_s=600.0).with_changes(**changes)

@@ -100,7 +100,7 @@ def test_the_numbers_are_todays_not_those_of_the_file(tmp_path):
 def test_a_refusal_while_asking_is_red_and_keeps_what_was_found_before(tmp_path):
     folder = save_checkpoint(tmp_path / "policy", tiny_policy())
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "resize_imgs_with_padding": [32, 32]}))
+    (folder / "config.json").write_text(json.dumps({**config, "resize_imgs_with_padding": [40, 40]}))
     report = check_policy(folder)
     assert report.red()[-1].code == "SK503" and {"SK510", "SK572", "SK582"} <= {check.code for check in report.checks}
 

@@ -238,9 +238,21 @@ def test_a_keypoint_follows_a_moving_spot():
     assert tower(spots).shape == (2, 2, 16)
 
 
-def test_pictures_of_a_wrong_size_are_refused():
+@pytest.mark.parametrize("size", [(40, 40), (64, 32), (128, 32), (16, 16)])
+def test_pictures_of_a_wrong_size_are_refused(size):
     with pytest.raises(SmolkitError, match="SK503"):
-        variant(resize_imgs_with_padding=(32, 32)).encode(tiny_batch())
+        variant(resize_imgs_with_padding=size).encode(tiny_batch())
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128])
+def test_other_sizes_take_their_positions_from_the_same_places(size):
+    model, side = variant(resize_imgs_with_padding=(size, size)), size // 8
+    seen = model.look(tiny_batch())
+    assert {one.tokens.shape[1] for one in seen} == {(side // 4) ** 2}
+    place = [k * 8 // side for k in range(side)]                   # out of 8 a side
+    wanted = model.vision.position_embedding.weight[[8 * row + column for row in place for column in place]]
+    assert torch.equal(model.vision._positions(side), wanted)
+    assert model.sample_actions(tiny_batch()).isfinite().all()
 
 
 def test_a_head_count_can_be_anything_that_divides():

@@ -142,7 +142,8 @@ def test_a_preprocessor_with_endless_sentences_is_refused(saved):
 
 
 @pytest.mark.parametrize(("name", "code"), [("config.json", "SK501"), (TASKS, "SK509"), ("vlm/config.json", "SK502"),
-                                            ("policy_preprocessor.json", "SK509"), ("vlm/tokenizer.json", "SK507")])
+                                            ("policy_preprocessor.json", "SK509"), ("vlm/tokenizer.json", "SK507"),
+                                            ("vlm/tokenizer_config.json", "SK507"), ("adapter_config.json", "SK517")])
 def test_brackets_without_end_are_a_broken_file(saved, name, code):
     (saved / name).write_text("[" * 200_000)
     with pytest.raises(SmolkitError, match=code):

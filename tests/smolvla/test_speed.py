@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from benchmarks import inference, sizes
+from smolkit.deploy.actor import ChunkActor
 from smolkit.machine import free_cores
 from smolkit.report import SmolkitError
 from smolkit.smolvla import speed
 from smolkit.smolvla.attention import Linear
-from smolkit.smolvla.checkpoint import save_checkpoint
+from smolkit.smolvla.checkpoint import load_checkpoint, save_checkpoint
 from smolkit.smolvla.fake import tiny_batch, tiny_policy
 from smolkit.smolvla.lora import adapters, add_lora
 from smolkit.smolvla.policy import SmolVLAPolicy
-from smolkit.smolvla.speed import Int8Linear, WideLinear, action_error, best_dtype, compiled, prepare, quantise, widen
+from smolkit.smolvla.speed import Int8Linear, WideLinear, action_error, compiled, prepare, quantise, widen
 
 NOISE = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(0))
 HALVES = {torch.bfloat16: 0.02, torch.float16: 0.003}            # the largest action error that is still rounding
@@ -125,14 +126,25 @@ def test_patches_lie_in_rows_and_attention_is_fused():
 
 
 def test_prepare_takes_the_arithmetic_that_is_faster_here(monkeypatch, threads):
-    torch.set_num_threads(1)
+    torch.set_num_threads(free_cores() + 3)
     for fast in (True, False):
         monkeypatch.setattr(speed, "quick", lambda dtype, fast=fast: fast)
         policy = prepare(in_half(torch.bfloat16))
         assert isinstance(policy.model.language.layers[0].mlp.up_proj, WideLinear) is not fast
     assert torch.get_num_threads() == free_cores()
-    assert prepare(tiny_policy()).model.expert.action_in.weight.dtype == torch.float32
-    assert best_dtype("cpu") == torch.float32
+    resting = sum(weight.nbytes for weight in prepare(policy).model.parameters())        # a second time
+    assert resting == sum(weight.nbytes for weight in widen(in_half(torch.bfloat16)).model.parameters())
+    torch.set_num_threads(1)                                     # a worker among others
+    assert prepare(tiny_policy()).model.expert.action_in.weight.dtype == torch.float32 and torch.get_num_threads() == 1
+    assert ChunkActor(in_half(torch.bfloat16))._policy.model.state_proj.weight.dtype == torch.float32
+
+
+def test_float16_on_a_processor_is_warned_of(tmp_path):
+    saved = save_checkpoint(tmp_path / "policy", in_half(torch.float16))
+    for dtype in (None, torch.float16):
+        with pytest.warns(UserWarning, match="SK580"):
+            load_checkpoint(saved, dtype=dtype)
+    load_checkpoint(saved)
 
 
 def test_compiled_is_the_same_function_without_a_break(exact):

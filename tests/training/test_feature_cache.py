@@ -16,11 +16,11 @@ from smolkit.report import SmolkitError
 from smolkit.smolvla.fake import tiny_batch, tiny_model
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.presets import build_preset
+from smolkit.training.config import TrainConfig
 from smolkit.training.curve import read_curve
 from smolkit.training.feature_cache import FeatureCache, checksum
 from smolkit.training.learner import SmolVLALearner, fresh_policy
 from smolkit.training.loop import train
-from smolkit.training.recipes import finetune_recipe
 from smolkit.training.sampler import generator
 from smolkit.training.samples import Samples
 from smolkit.training.shelf import Shelf
@@ -299,7 +299,7 @@ def demonstrations(count: int = 6) -> Samples:
 
 
 def learner(folder: Path | None = None, **changes: object) -> SmolVLALearner:
-    config = finetune_recipe(**{"threads": 1, "batch_size": 4, "steps": 4, "cache_dtype": "float32",
+    config = TrainConfig(**{"threads": 1, "batch_size": 4, "steps": 4, "cache_dtype": "float32",
                                 "learning_rate": 1e-3, "warmup_steps": 0, **changes})
     samples = demonstrations()
     return SmolVLALearner(fresh_policy(build_preset("tiny", samples.cameras), samples), samples, config, folder)
@@ -345,8 +345,8 @@ def test_what_learns_is_not_kept():
     samples = demonstrations()
     policy = fresh_policy(build_preset("tiny", samples.cameras), samples)
     policy.model.language.layers[0].requires_grad_(True)
-    assert SmolVLALearner(policy, samples, finetune_recipe()).cache.kind == "tokens"      # the eyes are frozen still
+    assert SmolVLALearner(policy, samples, TrainConfig()).cache.kind == "tokens"      # the eyes are frozen still
     with pytest.raises(SmolkitError, match="language model learns"):
-        SmolVLALearner(policy, samples, finetune_recipe(cache="notes"))
+        SmolVLALearner(policy, samples, TrainConfig(cache="notes"))
     policy.model.vision.connector.requires_grad_(True)
-    assert SmolVLALearner(policy, samples, finetune_recipe()).cache is None
+    assert SmolVLALearner(policy, samples, TrainConfig()).cache is None

@@ -89,10 +89,10 @@ def test_a_matrix_that_learns_keeps_its_gradient_though_it_rests():
 def test_a_lean_run_learns_the_same_and_saves_the_whole_policy(base, kind, tmp_path):
     seen: list[tuple[set[str], str]] = []
     one = learner(base, cache=kind)
-    lean = run(one, tmp_path / "lean", lambda now: seen.append((away(one._policy), now.note)))
+    lean = run(one, tmp_path / "lean", lambda now: seen.append((away(one.policy), now.note)))
     parts = {"vision", "language"} if kind == "notes" else {"vision"}
     assert seen[:2] == [(set(), "looked at 4 of 6 frames"), (set(), "looked at 6 of 6 frames")]
-    assert [gone for gone, _ in seen[2:]] == [parts] * 4 and away(one._policy) and not away(one.policy)
+    assert [gone for gone, _ in seen[2:]] == [parts] * 4 and not away(one.policy)
     whole = run(learner(base, cache=kind, max_minutes=9.0), tmp_path / "whole")        # nobody looks ahead
     assert whole.keys() == lean.keys() and all(torch.equal(whole[name], lean[name]) for name in whole)
     learned = load_file(list_checkpoints(tmp_path / "lean")[-1] / "model.safetensors")
@@ -111,7 +111,7 @@ def test_nothing_leaves_where_it_could_not_come_back(base, tmp_path):
     def gone(one: SmolVLALearner) -> set[str]:
         list(one.look_ahead(one.config.steps))
         one.losses(torch.arange(4), torch.Generator())
-        return away(one._policy)
+        return away(one.policy)
 
     assert gone(learner(base)) == {"vision", "language"}
     assert not gone(learner(base, cache_gb=1e-5)) and not gone(learner(base, steps=1))          # not all is kept
@@ -126,11 +126,11 @@ def test_what_was_lost_on_the_disk_is_made_again_and_changes_are_seen(base, tmp_
     list(one.look_ahead(4))
     first = one.losses(torch.arange(4), torch.Generator().manual_seed(0))["loss"]
     shutil.rmtree(tmp_path / "kept")
-    assert away(one._policy) and torch.equal(
+    assert away(one.policy) and torch.equal(
         one.losses(torch.arange(4), torch.Generator().manual_seed(0))["loss"], first)
-    one._policy.model.language.layers[0].mlp.up_proj.weight.data *= -1
+    one.policy.model.language.layers[0].mlp.up_proj.weight.data *= -1
     changed = one.losses(torch.arange(4), torch.Generator().manual_seed(0))["loss"]
-    assert changed != first and not away(one._policy)               # it read anew, and for that was whole
+    assert changed != first and not away(one.policy)               # it read anew, and for that was whole
 
 
 def test_a_base_that_is_gone_is_told_and_the_run_goes_on_when_it_is_back(base, tmp_path):

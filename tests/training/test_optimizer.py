@@ -22,7 +22,6 @@ from smolkit.training.ema import Ema
 from smolkit.training.learner import SmolVLALearner
 from smolkit.training.loop import train
 from smolkit.training.optimizer import Optimizer
-from smolkit.training.recipes import finetune_recipe
 from smolkit.training.recompute import recompute
 from tests.training.test_feature_cache import demonstrations
 
@@ -171,7 +170,7 @@ def test_with_lora_only_adapters_learn_and_only_they_are_saved(tmp_path):
     save_checkpoint(tmp_path / "base", tiny_policy(seed=0))
     policy, samples = load_checkpoint(tmp_path / "base"), demonstrations()
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
-    config = finetune_recipe(threads=1, batch_size=4, steps=3, lora_rank=4, learning_rate=1e-2, warmup_steps=0)
+    config = TrainConfig(threads=1, batch_size=4, steps=3, lora_rank=4, learning_rate=1e-2, warmup_steps=0)
     learner = SmolVLALearner(policy, samples, config)
     result = train(learner, config, tmp_path / "run")
     assert learner.trainable == 3600 and learner.cache.shelf.count == 12
@@ -188,11 +187,11 @@ def test_with_lora_only_adapters_learn_and_only_they_are_saved(tmp_path):
 def test_adapters_on_weights_that_are_in_no_file_are_refused_before_the_first_step():
     policy = tiny_policy()
     with pytest.raises(SmolkitError, match="SK518"):
-        SmolVLALearner(policy, demonstrations(), finetune_recipe(threads=1, lora_rank=4))
+        SmolVLALearner(policy, demonstrations(), TrainConfig(threads=1, lora_rank=4))
     assert not adapters(policy.model)                              # nothing was touched
     add_lora(policy.model, 4)                                      # by hand it is no better
     with pytest.raises(SmolkitError, match="SK518"):
-        SmolVLALearner(policy, demonstrations(), finetune_recipe(threads=1))
+        SmolVLALearner(policy, demonstrations(), TrainConfig(threads=1))
 
 
 def size_of(folder: Path, name: str) -> int:
