@@ -5,7 +5,8 @@
 
 Two cameras of 480x640 at 30 Hz, paced as on the desk, pictures of two kinds: natural (shapes, texture, a little sensor
 noise) and very noisy. Both recorders get the same pictures and rows; processor time is that of the process and of its
-children, over add_frame and save_episode. Without LeRobot's Python smolkit records a dataset and a ten times longer one.
+children, over add_frame and save_episode. Without LeRobot's Python smolkit records a dataset, and one ten times as
+long.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def beside(options: argparse.Namespace) -> list[Row]:
             rows += [Row(f"{name}: processor time a picture", cpu_ms[who], "ms", 2 * n),
                      Row(f"{name}: add_frame, mean", add_ms.mean(), "ms", n),
                      Row(f"{name}: add_frame, p99", np.quantile(add_ms, 0.99), "ms", n),
-                     Row(f"{name}: save_episode of {options.rows / FPS:g} s", max(found["save_s"]), "s", options.episodes),
+                     Row(f"{name}: save_episode of {options.rows / FPS:g} s, the slowest", max(found["save_s"]), "s",
+                         options.episodes),
                      Row(f"{name}: peak memory", found["peak_mb"], "MiB", 1),
                      Row(f"{name}: video a picture", found["bytes"] / n / 2000, "KB", 2 * n)]
         rows += [Row(f"{kind}: processor time of {who} over smolkit's", cpu_ms[who] / cpu_ms["smolkit"], "times",
