@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[str, Callable[[Episode], Episode]]] = {
     "front moved by a twelfth": ("SK472", lambda one: {**one, "front": moved(one["front"])}),
     "cameras swapped": ("SK473", lambda one: {**one, "front": one["wrist"], "wrist": one["front"]}),
     "one camera under two names": ("SK474", lambda one: {**one, "wrist": one["front"]}),
-    "broken off after a third": ("SK482", lambda one: {key: value[:len(value) // 3] if value.ndim else value
+    "broken off after a fifth": ("SK482", lambda one: {key: value[:max(3, len(value) // 5)] if value.ndim else value
                                                        for key, value in one.items()}),
     "the task misspelled": ("SK480", lambda one: {**one, "task": np.array(str(one["task"]).upper())}),
     "rows late by 60 ms": ("SK423", lambda one: {**one, "moments": one["moments"] + 0.06 * (

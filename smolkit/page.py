@@ -24,7 +24,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --ground: #0b1220; --paper: #162033;
           --good: #34d399; --bad: #fb923c; --remark: #93c5fd; --code: #263449; }
-  img.plot { filter: invert(.906) hue-rotate(180deg); }          /* ink and paper change places, hues stay */
+  img { filter: brightness(.93); }            /* plots stay white plates: a joint keeps its colour */
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.6 system-ui, sans-serif; }
@@ -50,10 +50,10 @@ th { text-align: left; color: var(--soft); font-weight: 600; border-bottom: 2px 
 td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th, td { padding: 5px 10px 5px 0; vertical-align: top; } td:first-child { white-space: nowrap; }
 td.ok { color: var(--good); } td.bad { color: var(--bad); } td.remark { color: var(--remark); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(116px, 1fr)); gap: 12px; margin: 10px 0; }
-.tiles div { border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; color: var(--soft);
-             font-size: 13.5px; }
-.tiles b { display: block; font-size: 21px; line-height: 1.35; color: var(--ink); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(92px, 1fr)); gap: 10px; margin: 10px 0; }
+.tiles div { border: 1px solid var(--line); border-radius: 8px; padding: 8px 10px; color: var(--soft);
+             font-size: 13px; line-height: 1.35; }
+.tiles b { display: block; font-size: 20px; line-height: 1.4; color: var(--ink); }
 .bar { display: flex; height: 30px; border-radius: 6px; overflow: hidden; margin: 16px 0 6px; }
 .bar span { display: block; min-width: 2px; }
 code { background: var(--code); padding: 1px 6px; border-radius: 4px; font-size: 14px; }
@@ -100,8 +100,7 @@ class Page:
 
 def picture(figure: Figure, alt: str) -> str:
     """A figure inside the page, with its alt text."""
-    kind = "" if any(ax.images for ax in figure.axes) else " class='plot'"          # a photograph keeps its colours
-    return (f"<figure><img{kind} alt='{escape(alt, quote=True)}' "
+    return (f"<figure><img alt='{escape(alt, quote=True)}' "
             f"src='data:image/png;base64,{figure_to_png_base64(figure)}'></figure>")
 
 

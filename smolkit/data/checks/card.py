@@ -20,12 +20,13 @@ import numpy as np
 
 from smolkit.data.checks import pictures
 from smolkit.data.checks.evidence import Evidence, Finding
+from smolkit.data.checks.motion import NAMED
 from smolkit.data.checks.sense import findings_of
 from smolkit.data.checks.structure import structure_checks
 from smolkit.data.figures import contact_sheet
 from smolkit.data.hub import dataset_folder
 from smolkit.data.reader import Dataset
-from smolkit.page import Page, duration, picture, table, terms, tiles
+from smolkit.page import Page, picture, table, terms, tiles
 from smolkit.plotting import use_style
 from smolkit.report import Check, Report, SmolkitError
 
@@ -51,8 +52,10 @@ class QualityCard(Report):
             return {}
         cameras = [e.dataset.info.features[key].hwc() for key in e.cameras.values()]
         sizes = " and ".join(sorted({f"{width} x {height}" for height, width, _ in cameras}))
-        return {"episodes": str(len(e)), "frames": f"{len(e.dataset):,}", "of recording": duration(e.duration_s.sum()),
-                "frames a second": str(e.fps), f"camera{'s' * (len(cameras) != 1)} {sizes}": str(len(cameras)),
+        minutes, seconds = divmod(round(float(e.duration_s.sum())), 60)
+        return {"episodes": str(len(e)), "frames": f"{len(e.dataset):,}",
+                "min of recording": f"{minutes}:{seconds:02d}", "frames a second": str(e.fps),
+                f"camera{'s' * (len(cameras) != 1)} {sizes}": str(len(cameras)),
                 "joints": str(len(e.names)), f"instruction{'s' * (len(set(e.tasks)) > 1)}": str(len(set(e.tasks)))}
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _subtitle(e: Evidence | None) -> str:
 
 def _words(finding: Finding) -> str:
     check, pairs = finding.check, {"found": finding.check.found, "expected": finding.check.expected}
-    if finding.episodes:
+    if len(finding.episodes) > NAMED:              # the check's own line names those before
         pairs["episodes"] = ", ".join(map(str, finding.episodes[:40])) + ", ..." * (len(finding.episodes) > 40)
     return terms({**pairs, "likely cause": check.cause, "what to do": check.next_step})
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH_PX, MOST_EPISODES, MOST_SAMPLES, SAMPLES = 160, 200, 800, 8
-MOVED_DEG = 3.0                                    # between two sampled rows: from here on a camera must see it
+MOVED_DEG = 1.5                                    # of a body joint, between two sampled rows: a camera must see it
 STATE, ACTION, CAPTURED = "observation.state", "action", "captured_s"
 
 
@@ -141,8 +141,9 @@ class Evidence:
     @cached_property
     def moved(self) -> dict[int, np.ndarray]:
         """Place -> did the arm move from each sampled row to the next? (n - 1,) bool."""
-        return {place: np.abs(np.diff(self.state[place][rows], axis=0)).max(axis=1, initial=0.0) > MOVED_DEG
+        ways = {place: np.abs(np.diff(self.state[place][rows][:, self.body], axis=0))
                 for place, rows in self.rows.items()} if self.state else {}
+        return {place: way.max(axis=1, initial=0.0) > MOVED_DEG for place, way in ways.items()}
 
     def first(self, camera: str) -> np.ndarray:
         """The first picture of each looked episode (E', h, w, 3)."""

@@ -34,6 +34,7 @@ OFFSET_DEG = 8.0                  # real: 1.3 at most; sim 6.2 where it pushes; 
 DEAD_SHARE, STILL_DEG = 1e-3, 0.5                  # of a joint's 200 deg: its statistics would be noise
 SHAKY = 2.0                       # third over first differences: real 0.19 to 0.36, sim 0.5 to 1.6, noise 3.2
 FAST_DEG_S, JUMP = 600.0, 5.0     # an STS3215 turns 270 to 360; real 251, led by hand 310; and 5 times the usual
+NAMED = 8                         # episodes in a check's line
 GRASPS = ("pick", "grasp", "grab", "place", "put", "take", "lift", "hold", "stack", "move")
 
 
@@ -243,7 +244,8 @@ def _finding(e: Evidence, code: str, name: str, order: np.ndarray, bad: np.ndarr
     """Red where an episode is bad; they are named, the worst (greatest `order`) first."""
     places = [int(place) for place in np.argsort(-order, kind="stable") if bad[place]]
     numbers = e.number(places)
-    where = f" (episode{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:8]))}{', ...' * (len(numbers) > 8)})"
+    named = ", ".join(map(str, numbers[:NAMED])) + ", ..." * (len(numbers) > NAMED)
+    where = f" (episode{'s' * (len(numbers) > 1)} {named})"
     check = Check(code, name, not places, expected, found + where * bool(places), cause, next_step)
     return Finding(check, numbers, more.pop("remark", False) and not places, more.get("draw"),
                    f"{name}: {check.found}")

@@ -182,12 +182,13 @@ def coverage(e: Evidence) -> Figure:
     """First pictures of some episodes, and where they differ from each other: things lay there."""
     camera = max(e.cameras, key=lambda name: float(e.first(name).std(axis=0).mean()))
     first = e.first(camera)
-    chosen = np.unique(np.linspace(0, len(first) - 1, 5).round().astype(int))
-    from_usual = np.abs(first - np.median(first, axis=0)).max(axis=(0, 3))                       # (h, w)
-    fig = _strip([first[index] for index in chosen] + [from_usual],
-                 [f"episode {e.episodes[e.looked[index]]}" for index in chosen] + ["bright: where scenes differ"],
-                 f"How the episodes begin ({camera}): {(from_usual > 40).mean():.0%} of the picture differs somewhere")
-    return fig
+    away = np.abs(first - np.median(first, axis=0))                                              # (E', h, w, 3)
+    alike = away.mean(axis=(1, 2, 3)) <= 2 * np.median(away.mean(axis=(1, 2, 3)))                # no other camera's
+    from_usual = away[alike].max(axis=(0, 3))                                                    # (h, w)
+    chosen = np.flatnonzero(alike)[np.unique(np.linspace(0, alike.sum() - 1, 3).round().astype(int))]
+    return _strip([*first[chosen], from_usual],
+                  [*(f"episode {e.episodes[e.looked[index]]}" for index in chosen), "bright: where they differ"],
+                  f"How the episodes begin ({camera}): {(from_usual > 60).mean():.0%} of the picture differs somewhere")
 
 
 def two_tasks(e: Evidence) -> Figure:

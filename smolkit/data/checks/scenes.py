@@ -23,8 +23,8 @@ from smolkit.data.checks.evidence import Evidence, Finding
 from smolkit.data.checks.motion import _finding
 from smolkit.data.checks.variety import _coarse
 
-SAME_LEVEL = 3                    # of 255: compression drifts less, an arm that moves changes some pixel by more
-FROZEN, REPEATS = 0.3, 0.1        # of the sampled steps in which the arm moved and the picture did not
+SAME_LEVEL = 0.1                  # of its contrast: H.264 changes a still picture by 22 of 255, an arm by 198 and more
+FROZEN, REPEATS = 0.4, 0.2        # of the sampled steps in which the arm moved and the picture did not
 MOVED_PX = 12.0                   # of 320: training's camera jitter, twice over, reaches 9.3; a turn of 3 deg is 15.7
 THE_SAME = 0.4                    # of a match's score: below it is another view, a dark one, or another camera's
 SAME_SCENE = 8.0                  # of 255, the most different block of two first pictures
@@ -38,7 +38,7 @@ def alive(e: Evidence) -> Iterator[Finding]:
         for place, images in episodes.items():
             change = np.abs(np.diff(images.astype(np.int16), axis=0)).max(axis=(1, 2, 3), initial=0)
             moved = e.moved.get(place, np.ones(len(change), bool))
-            share[place] = (change[moved] <= SAME_LEVEL).mean() if moved.sum() >= 3 else 0.0
+            share[place] = (change[moved] <= SAME_LEVEL * np.ptp(images)).mean() if moved.sum() >= 3 else 0.0
         yield _finding(e, "SK424", f"{name} camera alive", share, share > FROZEN,
                        "pictures that change while the arm moves", f"{share.max():.0%} stay the same",
                        "the camera or its driver hung and repeated its last picture",

@@ -61,7 +61,7 @@ def no_copies(e: Evidence) -> Iterator[Finding]:
     named = ", ".join("{} = {}".format(*e.number(pair)) for pair in pairs[:4]) + ", ..." * (len(pairs) > 4)
     worst = pairs[0] if pairs else (0, 1)
     yield _finding(e, "SK479", "no episode twice", np.zeros(len(e)), again, f"paths {SAME_DEG} deg apart somewhere",
-                   f"{again.sum()} copies: {named}" if pairs else "none alike",
+                   f"{again.sum()} cop{'y' if again.sum() == 1 else 'ies'}: {named}" if pairs else "none alike",
                    "two recordings were merged twice, or an episode was replayed into the dataset",
                    "keep one of each: copies in training and test make every number a lie",
                    draw=partial(pictures.paths, e, worst, "The same path twice"))
