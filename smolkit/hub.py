@@ -103,8 +103,8 @@ def explained(name: str, code: str, instead: str, revision: str | None = None) -
             chain.append(chain[-1].__cause__)
         cause, way_out = _explain(name, revision, chain)
         said = str(error).strip().partition("\n")[0][:200]
-        raise SmolkitError(code, f"{name}: a folder here, or a repository on the Hugging Face Hub",
-                           f"neither ({type(error).__name__}: {said})", cause, f"{way_out}; or {instead}") from error
+        raise SmolkitError(code, f"the repository {name} on the Hugging Face Hub", f"{type(error).__name__}: {said}",
+                           cause, f"{way_out}; or {instead}") from error
 
 
 def _explain(name: str, revision: str | None, chain: list[BaseException]) -> tuple[str, str]:

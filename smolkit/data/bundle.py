@@ -20,6 +20,7 @@ import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 SUMS, INDEX = "SHA256SUMS", "index.json"
+MOST_BYTES = 100_000_000                                   # of the list: a million files
 SYSTEM = ("Thumbs.db", "desktop.ini", ".DS_Store")         # what a look at a folder leaves in it
 OURS = ("wheels", "install.py", "README.txt", SUMS, INDEX)
 
@@ -35,8 +36,10 @@ def sha256(path: Path) -> str:
 
 def listed(folder: Path) -> dict[str, str]:
     """Path -> digest, as SHA256SUMS lists them; ValueError for a line that is none or leads out of the folder."""
-    sums = {}
-    for line in (folder / SUMS).read_text(encoding="utf-8").splitlines():
+    sums, file = {}, folder / SUMS
+    if file.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{SUMS} has {file.stat().st_size} bytes")
+    for line in file.read_text(encoding="utf-8").splitlines():
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         name = match[2] if match else ""
         parts, drive = PurePosixPath(name).parts, PureWindowsPath(name)
@@ -77,10 +80,12 @@ def install(bundle: Path, folder: Path) -> None:
         raise SystemExit(f"the wheels are for {made_for}, this is {computer()}: take that Python, or pack anew")
     if made_for:
         python = folder / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        subprocess.run([sys.executable, "-m", "venv", str(folder / ".venv")], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index",
-                        "--no-deps", "--find-links", str(bundle / "wheels"), "--requirement",
-                        str(bundle / "wheels" / "requirements.txt")], check=True)
+        wheels = str(bundle / "wheels")
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+        for command in ([sys.executable, "-m", "venv", str(folder / ".venv")],
+                        [*pip, "--find-links", wheels, "--requirement", str(bundle / "wheels" / "requirements.txt")]):
+            if subprocess.run(command).returncode:
+                raise SystemExit(f"not installed: {' '.join(command[1:4])} says why above; mend it and run this again")
     copy_contents(bundle, folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,23 @@ def test_older_versions_come_too(hub):
     golden = shared("golden", "lerobot_v21")
     hub.add(NAME, golden, tag="v2.1")
     assert len(Dataset(hub_dataset(NAME))) == len(Dataset(golden))
+
+
+def test_a_repository_without_one_of_its_files_is_told(hub, made):
+    there = hub.add(NAME, made, tag="v3.0")
+    gone = next(path for path in there.files() if path.endswith("wrist/chunk-000/file-002.mp4"))
+    del there.files()[gone]
+    with pytest.raises(SmolkitError, match=rf"SK497 expected {gone}(.|\n)*pushed only in part"):
+        hub_dataset(NAME)
+    assert same(rows(hub_dataset(NAME, episodes=[0]), episodes=[0]), rows(made, episodes=[0]))
+
+
+@pytest.mark.parametrize("evil", ["meta/../../../../evil.json", "/evil.json"])
+def test_a_file_name_that_leads_out_stays_in(hub, made, tmp_path, evil):
+    hub.add(NAME, made, tag="v3.0", **{evil: b"{}"})
+    with suppress(SmolkitError):
+        hub_dataset(NAME)
+    assert not list(tmp_path.rglob("evil.json")) and not Path("/evil.json").exists()
 
 
 def test_one_file_for_streaming(hub, made):
