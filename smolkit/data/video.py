@@ -1,22 +1,21 @@
-"""Camera pictures as mp4: encoded from memory while recording, appended without loss, read frame by frame.
+"""Camera pictures as mp4, encoded from memory while recording.
 
     >>> encoder = VideoEncoder(16, 16, fps=10)
     >>> for level in (0, 120, 240):
     ...     encoder.add(np.full((16, 16, 3), level, np.uint8))
-    >>> one = encoder.finish()                     # a whole mp4 in bytes, 3 frames
-    >>> both = append(one, one)                    # 6 frames, by copying packets
-    >>> frame_count(both)
-    6
+    >>> video = encoder.finish()                   # a whole mp4 in bytes, 3 frames
+    >>> frame_count(cut(video, 2))                 # by copying packets
+    2
 
-H.264 is the default: any browser plays it, and a small computer encodes it twice as fast as AV1. No B-frames,
+H.264 is the default: any browser plays it, and a small computer encodes it four times as fast as AV1. No B-frames,
 a key frame at least every 15: a random frame costs few decoded ones, and a file can be cut after any frame.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def choose_codec(wanted: str | None) -> str:
 
 
 class VideoEncoder:
-    """Encodes one episode of one camera into memory: about 1 to 2 KB a frame instead of 900.
+    """Encodes one episode of one camera into memory: 10 to 60 KB a frame instead of 900.
 
     Frames are (H, W, 3) uint8 RGB with even sides.
     """
@@ -88,18 +87,17 @@ def _muxing(fps: int) -> dict[str, str]:
     return {"video_track_timescale": str(fps * TICKS_PER_FRAME)}
 
 
-def append(first: bytes, second: bytes) -> bytes | None:
-    """Both videos in one mp4, by copying packets; None where their encoder settings differ."""
-    with _open(first) as a, _open(second) as b:
-        if not _same_encoding(a.streams.video[0], b.streams.video[0]):
-            return None
-        return _remux([a, b])
-
-
 def cut(video: bytes, frames: int) -> bytes:
     """The first `frames` frames, by copying packets."""
-    with _open(video) as container:
-        return _remux([container], frames)
+    memory = io.BytesIO()
+    with _open(video) as source:
+        stream = source.streams.video[0]
+        with av.open(memory, "w", format="mp4", options=_muxing(round(stream.average_rate))) as out:
+            target = out.add_stream_from_template(stream, opaque=True)
+            for packet in islice((packet for packet in source.demux(stream) if packet.size), frames):
+                packet.stream = target
+                out.mux(packet)
+    return memory.getvalue()
 
 
 def frame_count(video: bytes | Path) -> int:
@@ -113,36 +111,6 @@ def encoding_of(path: Path) -> tuple[Any, ...]:
     with _open(path) as container:
         codec = container.streams.video[0].codec_context
         return codec.name, codec.width, codec.height, codec.pix_fmt, codec.extradata
-
-
-def _same_encoding(a: av.VideoStream, b: av.VideoStream) -> bool:
-    left, right = a.codec_context, b.codec_context
-    return ((left.name, left.width, left.height, left.pix_fmt, left.extradata, a.time_base)
-            == (right.name, right.width, right.height, right.pix_fmt, right.extradata, b.time_base))
-
-
-def _remux(sources: list[av.container.InputContainer], limit: int | None = None) -> bytes:
-    memory, stream = io.BytesIO(), sources[0].streams.video[0]
-    fps = round(stream.average_rate)
-    ticks = int(1 / (stream.time_base * fps))
-    with av.open(memory, "w", format="mp4", options=_muxing(fps)) as out:
-        target, written = out.add_stream_from_template(stream, opaque=True), 0
-        for source in sources:
-            shift = written * ticks
-            for packet in _packets(source):
-                if written == limit:
-                    break
-                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                packet.stream = target
-                out.mux(packet)
-                written += 1
-    return memory.getvalue()
-
-
-def _packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
-    for packet in container.demux(video=0):
-        if packet.size:
-            yield packet
 
 
 def _open(video: bytes | Path) -> av.container.InputContainer:
