@@ -20,8 +20,9 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,8 @@ def grade_hand_in(path: Path | str, lesson: str = "") -> Grade:
     """
     path = Path(path)
     check_safe(path)
-    rubric = RUBRICS[lesson := lesson or lesson_of(path)]
+    lesson, path = _recognised(path, [lesson] if lesson else list(reversed(RUBRICS)))
+    rubric = RUBRICS[lesson]
     named = {code for criterion in rubric.criteria for code in criterion.codes}
     try:
         checks = rubric.look(path).checks
@@ -123,31 +125,37 @@ def grade_hand_in(path: Path | str, lesson: str = "") -> Grade:
                               criterion.codes == REST and check.code not in named)) for criterion in rubric.criteria))
 
 
-def lesson_of(path: Path) -> str:
-    """The last lesson whose rubric knows such a hand-in; SK448 where there is none."""
-    for lesson, rubric in reversed(RUBRICS.items()):
-        if rubric.fits(path):
-            return lesson
-    known = "; ".join(f"{lesson}: {rubric.hand_in}" for lesson, rubric in RUBRICS.items())
-    raise SmolkitError("SK448", f"a hand-in ({known})", f"nothing of the kind in {plain(path.name)}",
+def _recognised(path: Path, lessons: list[str]) -> tuple[str, Path]:
+    """The first of these lessons that knows such a hand-in, and the hand-in itself or the folder in it that is one."""
+    inside = [path, *sorted(part for part in path.iterdir() if part.is_dir())] if path.is_dir() else [path]
+    for lesson, part in product(lessons, inside):
+        if RUBRICS[lesson].fits(part):
+            return lesson, part
+    wanted = "; ".join(f"{lesson}: {RUBRICS[lesson].hand_in}" for lesson in lessons)
+    raise SmolkitError("SK448", f"a hand-in ({wanted})", f"nothing of the kind in {plain(path.name)}",
                        "another folder was meant, or the archive is not unpacked yet", "smolkit grade FOLDER")
 
 
 def check_safe(path: Path) -> None:
     """SK447: a hand-in holds plain files and folders, not too many, and no way out of itself."""
-    files, size = 0, 0
-    for folder, folders, names in os.walk(path) if path.is_dir() and not path.is_symlink() else [(path.parent, [],
-                                                                                                 [path.name])]:
-        for name in (*folders, *names):
-            try:
-                found = os.lstat(os.path.join(folder, name))
-            except OSError as error:
-                raise _unsafe(f"{plain(name)}: {error.strerror}") from error
-            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-                raise _unsafe(f"{plain(name)} is a link or a device")
-            files, size = files + 1, size + found.st_size
-            if files > MOST_FILES or size > MOST_BYTES:
-                raise _unsafe(f"more than {MOST_FILES} files or {MOST_BYTES / 2**30:.0f} GiB")
+    size = 0
+    for count, entry in enumerate(_entries(path)):
+        try:
+            found = entry.lstat()
+        except OSError as error:
+            raise _unsafe(f"{plain(entry.name)}: {error.strerror}") from error
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise _unsafe(f"{plain(entry.name)} is a link or a device")
+        size += found.st_size
+        if count > MOST_FILES or size > MOST_BYTES:
+            raise _unsafe(f"more than {MOST_FILES} files or {MOST_BYTES / 2**30:.0f} GiB")
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    """The hand-in and all that is in it; what a link leads to is not."""
+    yield path
+    for folder, folders, names in os.walk(path):
+        yield from (Path(folder, name) for name in (*folders, *names))
 
 
 def _unsafe(found: str) -> SmolkitError:

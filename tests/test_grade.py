@@ -68,8 +68,9 @@ def test_too_few_episodes_cost_two_points(tmp_path):
 
 
 def test_a_calibration_is_graded(tmp_path):
-    file = measured_calibration().save(tmp_path / "mine.json")
-    assert (grade_hand_in(tmp_path).lesson, grade_hand_in(file).points) == ("01", 10)
+    file = measured_calibration().save(tmp_path / "ada" / "mine.json")
+    assert (grade_hand_in(tmp_path / "ada").lesson, grade_hand_in(file).points) == ("01", 10)
+    assert grade_hand_in(tmp_path).ok, "a folder with the hand-in's folder in it"
     table = json.loads(file.read_text())
     table["elbow_flex"]["range_max"] = table["elbow_flex"]["range_min"] + 700
     file.write_text(json.dumps(table))
