@@ -62,8 +62,7 @@ def split(source: Source, out: Annotated[Path, typer.Argument(help="the folder f
           dry_run: DryRun = False) -> None:
     """Several datasets of one: each part goes to OUT/NAME."""
     parts = dict(text.partition("=")[::2] for text in part)
-    shares = {name: float(value) if "." in value else _numbers(value) for name, value in parts.items()}
-    for name, plan in _plan(source).split(shares).items():
+    for name, plan in _plan(source).split({name: _share(value) for name, value in parts.items()}).items():
         _finish(plan, out / name, False, dry_run)
 
 
@@ -140,6 +139,10 @@ def _finish(plan: Plan, out: Path | None, replaces: bool, dry_run: bool) -> None
         raise SmolkitError("SK490", "either a folder for the result or --replace", f"{out}, --replace {replaces}",
                            "an argument is missing or too many", "smolkit edit drop SOURCE OUT --episodes 3")
     _say(plan.write(out or plan.sources[0].root, replaces).text())
+
+
+def _share(text: str) -> float | list[int]:
+    return float(text) if text.replace(".", "", 1).isdigit() and "." in text else _numbers(text)
 
 
 def _numbers(text: str) -> list[int]:

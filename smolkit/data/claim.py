@@ -91,6 +91,9 @@ class Claim(AbstractContextManager):
 
 def settle(root: Path) -> None:
     """Before reading: completes what a killed writer had decided on; leaves a living one alone."""
+    if not root.exists():
+        from smolkit.data.swap import mend  # which claims folders: it comes after this module
+        mend(root)
     if (root / PENDING / JOURNAL).is_file():
         try:
             Claim(root).release()

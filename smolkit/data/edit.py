@@ -213,8 +213,8 @@ class Plan:
 
         Errors: SK410 something is there, SK417 somebody records into a source, SK491 and SK493 from the videos.
         """
-        if not self.pieces:
-            raise unfit("at least one episode left", "none")
+        if not self.pieces or any(piece.start >= piece.stop for piece in self.pieces):
+            raise unfit("at least one episode left, and a frame in each", self.text())
         _check_fit(self)
         return rewrite(self, Path(out), replaces)
 

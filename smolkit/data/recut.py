@@ -25,7 +25,7 @@ from smolkit.data.pictures import decode_image
 from smolkit.data.recover import camera_totals
 from smolkit.data.schema import EXTRA_PATH, read_object
 from smolkit.data.splice import Encoding, Splicer, Video
-from smolkit.data.stats import Stats, frame_histogram, impossible, merge_stats, thinning
+from smolkit.data.stats import Stats, complete, frame_histogram, impossible, merge_stats, thinning
 from smolkit.data.store import CameraStats, Limits
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Camera(AbstractContextManager):
 
     def _stats(self, piece: Piece, pictures: Callable[[np.ndarray], Iterable[np.ndarray]]) -> Stats:
         known = self.known[piece.source].get(piece.episode, {}).get(self.key)
+        known = known if known is not None and complete(known, self.feature.hwc()[2]) else None
         wrong = known is not None and impossible(known)
         same = self.plan.whole(piece) and not self.changed and not self.plan.recount
         if known is not None and (self.feature.is_depth or (same and not wrong)):

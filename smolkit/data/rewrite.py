@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,7 +38,7 @@ from smolkit.data.schema import (
     fill,
     read_object,
 )
-from smolkit.data.stats import Stats, as_bytes, column_stats
+from smolkit.data.stats import Stats, as_bytes, column_stats, from_json
 from smolkit.data.store import Limits, number_stats
 from smolkit.data.swap import staged
 from smolkit.data.tables import EpisodeRecord, Place, episodes_bytes, tasks_bytes
@@ -106,7 +107,10 @@ def _is_vector(feature: Feature) -> bool:
 def rewrite(plan: Plan, out: Path, replaces: bool) -> Edited:
     """Writes what the plan says; see `Plan.write`."""
     with staged(out, [layout.root for layout in plan.sources], replaces) as root:
-        return replace(_Writer(plan, root).run(), root=out)
+        try:
+            return replace(_Writer(plan, root).run(), root=out)
+        except av.FFmpegError as error:
+            raise OSError(getattr(error, "errno", None), f"FFmpeg could not write a video: {error}") from error
 
 
 class _Writer:
@@ -142,7 +146,10 @@ class _Writer:
         """The piece's rows under their new numbers and names."""
         plan, layout, picks = self.plan, self.plan.sources[piece.source], self.plan.picks(piece)
         rows, frame = self.rows.table(piece.source, piece.episode).take(pa.array(picks)), np.arange(len(picks))
-        before = [layout.tasks[number] for number in _column(rows, layout, "task_index")]
+        numbers = _column(rows, layout, "task_index")
+        if numbers.min() < 0 or numbers.max() >= len(layout.tasks):
+            raise damaged(layout.root / "data", f"task_index {numbers.max()} where there are {len(layout.tasks)} tasks")
+        before = [layout.tasks[number] for number in numbers]
         texts = [plan.tasks.get(text, text) for text in before]
         task_index = np.array([self.tasks.setdefault(text, len(self.tasks)) for text in texts])
         new = {"index": start + frame, "episode_index": np.full(len(frame), index), "task_index": task_index}
@@ -199,12 +206,13 @@ class _Writer:
         sessions, facts, firsts = [], [], []
         for extra in extras:
             firsts.append(len(sessions))
-            sessions += extra.get("sessions", [])
+            sessions += _listed(extra, "sessions")
         for piece in self.plan.pieces:
-            known = dict(enumerate(extras[piece.source].get("episode_facts", []))).get(piece.episode, {})
-            facts.append({key: value for key, value in known.items() if key not in OF_FRAMES or self.plan.whole(piece)})
-            if "session" in known:
-                facts[-1]["session"] = known["session"] + firsts[piece.source]
+            known = _listed(extras[piece.source], "episode_facts")[piece.episode:piece.episode + 1]
+            facts.append({key: value for one in known for key, value in one.items()
+                          if key not in OF_FRAMES or self.plan.whole(piece)})
+            if isinstance(facts[-1].get("session"), int):
+                facts[-1]["session"] += firsts[piece.source]
         return {"format": 1, **agreed, "sessions": sessions, "episodes": len(facts), "episode_facts": facts}
 
     def _manifest(self, edited: Edited) -> dict[str, Any]:
@@ -257,15 +265,23 @@ def _tasks(plan: Plan) -> dict[str, int]:
     return {text: number for number, text in enumerate(dict.fromkeys(texts))}
 
 
+def _listed(extra: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """What others wrote there is no list of ours."""
+    found = extra.get(key)
+    return found if isinstance(found, list) and all(isinstance(one, dict) for one in found) else []
+
+
 def picture_stats(layout: Layout) -> dict[int, dict[str, Stats]]:
     """Each episode's own statistics of its pictures, {} where its recorder left none (v2.0)."""
     if layout.info.version >= (3, 0):
         return episode_camera_stats(layout)
     path = layout.root / "meta/episodes_stats.jsonl"
-    lines = json_lines(path, "episode_index", "stats") if path.is_file() else []
-    return {line["episode_index"]: {key: {name: np.asarray(value) for name, value in one.items()}
-                                    for key, one in line["stats"].items() if key in layout.info.camera_keys}
-            for line in lines}
+    try:
+        return {line["episode_index"]: from_json({key: one for key, one in line["stats"].items()
+                                                  if key in layout.info.camera_keys})
+                for line in (json_lines(path, "episode_index", "stats") if path.is_file() else ())}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise damaged(path, f"no statistics by feature and name: {error}") from error
 
 
 def fingerprint(root: Path) -> str:

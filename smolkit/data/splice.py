@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from smolkit.data.files import damaged
 from smolkit.data.video import ENCODERS, KEY_FRAME_EVERY, TICKS_PER_FRAME, _muxing, _open
 from smolkit.report import SmolkitError
 
@@ -44,7 +46,7 @@ class Video:
         self.stream = self._container.streams.video[0]
         self.stream.codec_context.thread_count = 1
         found = [(packet.pts, packet.dts, packet.is_keyframe, packet.size) for packet in
-                 self._container.demux(self.stream) if packet.size and None not in (packet.pts, packet.dts)]
+                 self._read(self._container.demux) if packet.size and None not in (packet.pts, packet.dts)]
         pts, self._dts, key, self.sizes = np.array(found, np.int64).reshape(-1, 4).T
         self.ticks, self.numbers = self._ticks(self._dts), (self._ticks(pts) + TICKS_PER_FRAME // 2) // TICKS_PER_FRAME
         before = np.maximum.accumulate(np.r_[-1, self.numbers])[:-1]
@@ -86,7 +88,7 @@ class Video:
         if self._next != i:
             self._container.seek(int(self._dts[i]), stream=self.stream)
         self._next = -1
-        for packet in self._container.demux(self.stream):
+        for packet in self._read(self._container.demux):
             if packet.size and packet.dts is not None and packet.dts >= self._dts[i]:
                 yield packet
                 i += 1
@@ -96,10 +98,13 @@ class Video:
 
     def frames(self, first: int, stop: int) -> Iterator[av.VideoFrame]:
         """Frames first..stop-1 as the codec has them (yuv420p)."""
-        key = self.keys[self.numbers[self.keys] <= first][-1]
+        before = self.keys[self.numbers[self.keys] <= first]
+        if not len(before):
+            raise damaged(self.path, f"no key frame at or before frame {first}")
+        key = before[-1]
         self._container.seek(int(self._dts[key]), stream=self.stream)
         self._next = -1
-        for frame in self._container.decode(self.stream):
+        for frame in self._read(self._container.decode):
             number = (int(self._ticks(np.int64(frame.pts))) + TICKS_PER_FRAME // 2) // TICKS_PER_FRAME
             if first <= number < stop:
                 yield frame
@@ -108,6 +113,12 @@ class Video:
 
     def close(self) -> None:
         self._container.close()
+
+    def _read(self, how: Callable[..., Iterator[Any]]) -> Iterator[Any]:
+        try:
+            yield from how(self.stream)
+        except (av.FFmpegError, OSError) as error:
+            raise damaged(self.path, str(error)) from error
 
 
 class Splicer(AbstractContextManager):

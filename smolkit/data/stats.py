@@ -109,6 +109,13 @@ def from_json(raw: Mapping[str, Mapping[str, list]]) -> dict[str, Stats]:
     return {key: {name: np.asarray(value) for name, value in one.items()} for key, one in raw.items()}
 
 
+def complete(stats: Mapping[str, np.ndarray], channels: int) -> bool:
+    """Are a camera's statistics such that they can be merged?"""
+    shapes = {**dict.fromkeys(("min", "max", "mean", "std"), (channels, 1, 1)), "count": (1,)}
+    return all(name in stats and np.shape(stats[name]) == shape and np.asarray(stats[name]).dtype.kind in "fiu"
+               for name, shape in shapes.items())
+
+
 def impossible(stats: Mapping[str, np.ndarray]) -> bool:
     """Is the std smaller than the quantiles allow? LeRobot 0.4.4 squares pixels in 8 bits, which overflow.
 

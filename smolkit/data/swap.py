@@ -48,8 +48,8 @@ def staged(out: Path, sources: Sequence[Path] = (), replaces: bool = False) -> I
                                "an earlier edit has the same name", "take another name, or remove the old one")
         try:
             with ExitStack() as claims:
-                for source in sources:
-                    if (source / CLAIM_NAME).exists() or source == out:          # a read-only source can't be locked
+                for source in sources:             # one that may be read-only is not locked without need
+                    if (source / CLAIM_NAME).exists() or source.resolve() == out.resolve():
                         claims.enter_context(Claim(source))
                 new.mkdir()
                 yield new
@@ -79,19 +79,27 @@ def undo(root: Path) -> Path:
 
 def mend(out: Path) -> None:
     """Takes back a replacement that was killed between its two renames: only then is nothing at `out`."""
-    journal = out.with_name(f".{out.name}.editing") / JOURNAL
-    if journal.is_file():
-        there = out.with_name(Path(str(read_object(journal).get("old"))).name)       # never outside of the parent
-        if not out.exists() and there.is_dir():
-            there.rename(out)
-            sync_folder(out.parent)
-        journal.unlink()
+    if (_desk_of(out) / JOURNAL).is_file():
+        with suppress(SmolkitError), _desk(out):               # SK417: it is alive, and about to rename
+            pass
+
+
+def _take_back(out: Path, journal: Path) -> None:
+    there = out.with_name(Path(str(read_object(journal).get("old"))).name)           # never outside of the parent
+    if not out.exists() and there.is_dir():
+        there.rename(out)
+        sync_folder(out.parent)
+    journal.unlink()
+
+
+def _desk_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.editing")
 
 
 @contextmanager
 def _desk(out: Path) -> Iterator[Path]:
     """The folder to work in, ours alone."""
-    desk = out.with_name(f".{out.name}.editing")
+    desk = _desk_of(out)
     try:
         desk.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +108,8 @@ def _desk(out: Path) -> Iterator[Path]:
         with warnings.catch_warnings(action="ignore"):         # a killed edit lost nothing, whatever the claim fears
             claim = Claim(desk)
         with claim:
-            mend(out)
+            if (desk / JOURNAL).is_file():
+                _take_back(out, desk / JOURNAL)
             yield desk
     finally:
         with suppress(OSError):                                # somebody else is at it
