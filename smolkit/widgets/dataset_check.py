@@ -1,12 +1,8 @@
 """What a dataset's checks found: a red and green list; a click on a line shows its picture and what to do.
 
-    >>> from pathlib import Path
-    >>> demos = Path(__file__).parents[2] / "datasets/teleop_recording/demos"
-    >>> panel = DatasetCheck(demos)                        # as a cell's last line it is a widget
-    >>> panel.text().partition(" of")[0]
-    '1'
-    >>> panel.choose("SK426"); panel.chosen.episodes
-    (4,)
+    check = DatasetCheck("datasets/sick")
+    check                                          # as a cell's last line it is a widget
+    check.choose("SK475"); check.chosen.episodes   # (9, 10)
 """
 
 from __future__ import annotations
