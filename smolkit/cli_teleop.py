@@ -55,6 +55,8 @@ def teleop(kit_file: KitFile = None, leader: LeaderPort = None, leader_calibrati
         pilot = _pilot(stack, kit, keys, leader, leader_calibration)
         recorder = stack.enter_context(Recorder(
             record, fps=hz, task=task, calibration=kit.arm.calibration,
+            provenance={"kit": kit_file.name if kit_file else "a simulated bench", "profile": kit.arm.profile,
+                        "led by": "a leader arm" if leader else "keys"},
             cameras=[camera.role for camera in kit.cameras.values()])) if record else None
         typer.echo(_help(pilot, recorder))
         leading = Leading(kit, pilot, keys, typed, recorder)
