@@ -18,7 +18,7 @@ MAX_LINES = 450
 BASE = ("report", "lock", "hub", "clock", "machine", "plotting", "page", "session", "messages")
 ORDER = ("arm", "cameras", "sim", "safety", "teleop", "data", "smolvla", "training", "deploy",
          "evaluation", "widgets", "kit", "workshop", "lessons", "tour", "grade", "cli_teleop", "cli_check",
-         "cli_grade", "cli_share", "cli")
+         "cli_edit", "cli_grade", "cli_share", "cli")
 PLACE = {**dict.fromkeys(BASE, 0), **{room: 1 + i for i, room in enumerate(ORDER)}}
 ENTRANCES = {"__init__", "__main__"}            # of the package: they open any room, and no room uses them
 HEAVY = ("torch", "cv2", "mujoco", "transformers", "datasets", "pyarrow", "av", "matplotlib")
