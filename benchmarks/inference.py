@@ -3,11 +3,13 @@
     python -m benchmarks.inference /path/to/lerobot-venv/bin/python               # everything, about ten minutes
     python -m benchmarks.inference /path/to/lerobot-venv/bin/python --what fp32 --rounds 3
     python -m benchmarks.inference none --tiny                                    # without LeRobot, at a toy's size
+    python -m benchmarks.inference /path/to/lerobot-venv/bin/python --device cuda --what bf16 --samples 16
 
 The policy is the published one's shape (450M) with random weights, rounded as the published file stores them: bfloat16,
-26 tensors float32. Two 480x640 cameras, 48 language tokens of which 12 are real, one sample. LeRobot 0.4.4 runs in a
-process of its own (benchmarks.lerobot_policy). Rows go to measured.csv; `--dry` prints only. Loading has a benchmark of
-its own (benchmarks.loading).
+26 tensors float32. Two 480x640 cameras, 48 language tokens of which 12 are real, one sample; `--samples` of them are a
+classroom of arms that is decided for at once. LeRobot 0.4.4 runs eagerly in a process of its own
+(benchmarks.lerobot_policy), our bf16 on a GPU as CUDA graphs (`speed.prepare`). Rows go to measured.csv; `--dry` prints
+only. Loading has a benchmark of its own (benchmarks.loading).
 """
 
 from __future__ import annotations
@@ -212,9 +214,10 @@ def measure(python: str | None, options: Options) -> list[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         preset = "tiny" if options.tiny else "base"
         folder = options.checkpoint or make_checkpoint(Path(scratch, "policy"), preset)
-        inputs = make_inputs(Path(scratch, "inputs.safetensors"), preset)
+        inputs = make_inputs(Path(scratch, "inputs.safetensors"), preset, options.samples)
         rows = []
-        for what in WHAT if options.what == "all" else [options.what]:
+        everything = [what for what in WHAT if options.device == "cpu" or what != "int8"]
+        for what in everything if options.what == "all" else [options.what]:
             work = part_rows if what == "parts" else partial(chunk_rows, what, python)
             rows += work(folder, inputs, options)
         return rows
@@ -233,6 +236,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     parser.add_argument("--what", choices=[*WHAT, "all"], default="all")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=free_cores())
+    parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: processor seconds, of one thread only")
     parser.add_argument("--checkpoint", type=Path, help="made before, in a scratch folder of yours")
@@ -246,6 +250,8 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         print(f"{row.what:75} {row.value:10.4g} {row.unit}")
     if not (options.dry or options.tiny):
         how = f"{options.threads} threads, {options.clock} time"
+        if (options.samples, options.device) != (1, "cpu"):
+            how += f", {options.samples} samples, {options.device}"
         keep(BENCH, [Row(f"{row.what}, {how}", row.value, row.unit, row.n) for row in rows])
     return rows
 
