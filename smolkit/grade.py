@@ -29,6 +29,7 @@ from typing import Any
 from smolkit.report import Check, Report, SmolkitError
 
 MOST_FILES, MOST_BYTES = 20_000, 20 * 2**30        # of one hand-in
+MOST_JSON, MOST_PX = 10 * 2**20, 10_000_000        # bytes of a JSON file; pixels of a passport's picture
 TIMEOUT_S, MEMORY_BYTES = 300.0, 12 * 2**30        # for grading it in a class; memory counts what is mapped, too
 REST = ("*",)                                      # of a criterion: every check that no other criterion names
 
@@ -147,8 +148,9 @@ def check_safe(path: Path) -> None:
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
             raise _unsafe(f"{plain(entry.name)} is a link or a device")
         size += found.st_size
-        if count > MOST_FILES or size > MOST_BYTES:
-            raise _unsafe(f"more than {MOST_FILES} files or {MOST_BYTES / 2**30:.0f} GiB")
+        if count > MOST_FILES or size > MOST_BYTES or entry.suffix == ".json" and found.st_size > MOST_JSON:
+            raise _unsafe(f"more than {MOST_FILES} files, {MOST_BYTES / 2**30:.0f} GiB or a JSON file of more than "
+                          f"{MOST_JSON / 2**20:.0f} MiB: {plain(entry.name)}")
 
 
 def _entries(path: Path) -> Iterator[Path]:
@@ -223,7 +225,7 @@ def to_csv(grades: Mapping[str, Grade]) -> str:
     """A line for each hand-in: points in all, by criterion, and what to do first.
 
     >>> print(to_csv({"=1+1": Grade("01", (), "it does not open")}).splitlines()[1])
-    '=1+1,01,0,10,,,,it does not open
+    '=1+1,01,0,10,,,it does not open
     """
     longest = max((len(RUBRICS[grade.lesson].criteria) for grade in grades.values()), default=0)
     out = io.StringIO()
@@ -256,7 +258,17 @@ def _calibration(path: Path) -> Report:
 
 
 def _passports(path: Path) -> Report:
+    from PIL import Image
+
     from smolkit.lessons.camera_checks import passport_fault
+    for file in path.glob("*.png"):                # a small file may unfold to gigabytes
+        try:
+            with Image.open(file) as picture:
+                width, height = picture.size
+        except (OSError, ValueError, Image.DecompressionBombError):
+            width = height = MOST_PX
+        if width * height > MOST_PX:
+            raise _unsafe(f"{plain(file.name)} is no picture of at most {MOST_PX:,} pixels")
     fault = passport_fault(path)
     return Report("passports", (Check("SK449", "passports", not fault, "two cameras, sharp and lit, an arm that moved",
                                       fault or "as it should be", "see lesson 02", "take both again"),))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def test_a_link_instead_of_a_hand_in_is_not_followed(tmp_path):
     (tmp_path / "ada").symlink_to(PICK_PLACE)
     with pytest.raises(SmolkitError, match="SK447"):
         grade_hand_in(tmp_path / "ada")
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("mine.json", b"[" * (11 * 2**20)), ("front.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(
+        ">IIBBBBBI", 30_000, 30_000, 8, 2, 0, 0, 0, 0)), ("front.png", b"no picture")])
+def test_files_that_unfold_to_gigabytes_are_not_opened(name, content, tmp_path):
+    (tmp_path / "front.json").write_text("{}")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SmolkitError, match="SK447"):
+        grade_hand_in(tmp_path)
 
 
 def test_too_much_is_refused(tmp_path, monkeypatch):
