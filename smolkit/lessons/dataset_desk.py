@@ -13,21 +13,22 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smolkit.cameras.camera import CameraRole, Observation
+from smolkit.cameras.camera import CameraRole
 from smolkit.data.recorder import Recorder
+from smolkit.kit import Kit
 from smolkit.lessons.lane import dataset, outputs
+from smolkit.lessons.teleop_desk import hesitating
 from smolkit.report import SmolkitError
 from smolkit.sim.bench import measured_calibration
-
-if TYPE_CHECKING:
-    from smolkit.sim.scene import Scene
-    from smolkit.teleop.loop import Decision, Step
+from smolkit.sim.scene import Scene
+from smolkit.sim.tasks import task_named
+from smolkit.sim.world import shared_renderer
+from smolkit.teleop.loop import Pace, Step, run_episode
+from smolkit.teleop.scripted import ScriptedActor
 
 LESSON = "dataset_inspection"
 IMAGE_PX, FPS, LONGEST_S = 128, 10, 14.0
@@ -40,11 +41,6 @@ class Desk:
     """The dataset that the lesson looks at first, and the shipped ones."""
 
     root: Path
-
-    @cached_property
-    def reach(self) -> Path:
-        """Twenty reaches for a ball."""
-        return dataset("reach")
 
     @cached_property
     def pick_place(self) -> Path:
@@ -85,10 +81,6 @@ def attempt(scene: int, named: str = "", thinks: bool = False, image_px: int = I
     named: "red" or "green", the cube that the sentence names; "" for the ball of the task "reach". One that
     thinks stands for almost three seconds in the middle.
     """
-    from smolkit.kit import Kit
-    from smolkit.sim.world import shared_renderer
-    from smolkit.teleop.loop import Pace, run_episode
-    from smolkit.teleop.scripted import ScriptedActor
     with Kit.sim("place" if named else "reach", scene, image_px=image_px, renderer=shared_renderer(),
                  parks=False) as kit:
         if named:
@@ -96,13 +88,7 @@ def attempt(scene: int, named: str = "", thinks: bool = False, image_px: int = I
             kit.bench.world.reset(kit.bench.scene)
             kit.task = kit.bench.scene.instruction
         kit.arm.energize()
-        expert, steps_so_far, last = ScriptedActor(kit.bench), count(), None
-
-        def actor(seen: Observation) -> Decision:
-            nonlocal last
-            if not (next(steps_so_far) in HESITATES and thinks):
-                last = expert(seen)
-            return last
+        actor = hesitating(ScriptedActor(kit.bench), HESITATES if thinks else range(0))
         steps = list(run_episode(kit, actor, LONGEST_S, Pace(FPS, 3 * FPS), kit.bench.success))
         if not kit.bench.success():
             raise SmolkitError("SK446", f"{kit.task!r} done within {LONGEST_S:g} s", "it was not",
@@ -112,7 +98,6 @@ def attempt(scene: int, named: str = "", thinks: bool = False, image_px: int = I
 
 def two_cubes(scene: int, named: str) -> Scene:
     """A red and a green cube and a blue box. The sentence is all that tells which cube is meant."""
-    from smolkit.sim.tasks import task_named
     task = task_named("place").vary(cube_colors=("red",), box_colors=("blue",), distractors=(1, 1), boxes=(1, 1))
     drawn = task.sample(np.random.default_rng(scene))
     red, other = drawn.cubes

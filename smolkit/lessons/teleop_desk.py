@@ -281,14 +281,19 @@ def attempt(scene: int, hesitant: bool = False) -> list[Step]:
     """The scripted demonstrator on the simulated bench, in stepped time; a hesitant one thinks in the middle."""
     with Kit.sim("tour", 100 + scene, image_px=IMAGE_PX, renderer=shared_renderer(), parks=False) as kit:
         kit.arm.energize()
-        expert, calls, last = ScriptedActor(kit.bench), count(), None
-
-        def actor(seen: Observation) -> Decision:
-            nonlocal last
-            if not (next(calls) in HESITATES and hesitant):
-                last = expert(seen)
-            return last
+        actor = hesitating(ScriptedActor(kit.bench), HESITATES if hesitant else range(0))
         return list(run_episode(kit, actor, LONGEST_S, PACE, finished=kit.bench.success))
+
+
+def hesitating(actor: Actor, thinks: range) -> Actor:
+    """The same actor, that stands at these steps of its episode: it repeats what it decided last."""
+    steps, last = count(), None
+
+    def decide(seen: Observation) -> Decision:
+        nonlocal last
+        last = last if next(steps) in thinks else actor(seen)
+        return last
+    return decide
 
 
 # -- what was recorded ----------------------------------------------------------------------------------------
