@@ -137,6 +137,7 @@ def episode_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def episode_v3(info: Info, row: dict[str, Any], path: Path) -> Episode:
+    """One row of the episodes table; SK404 naming the episode where it can not be."""
     try:
         videos = {key: _span(info, key, row) for key in info.video_keys}
         data = info.data_file(_index(row, "data/chunk_index"), _index(row, "data/file_index"))
