@@ -57,7 +57,7 @@ class Finding:
 class Unit:
     """In what the body joints are written, how sure that is, and degrees per unit."""
 
-    name: str                                      # "degrees", "-100..100", "radians", "degrees or -100..100"
+    name: str                                      # "degrees", "-100..100", "radians", "encoder ticks", or a doubt
     sure: bool
     why: str
     deg: float = 1.0
@@ -76,6 +76,8 @@ def guess_unit(body: np.ndarray, told: str = "") -> Unit:
         return Unit("degrees", True, "meta/smolkit.json says so")
     if most <= 2 * np.pi + 0.1:                    # a full turn; an arm in degrees that never leaves 6.4 deg stands
         return Unit("radians", False, f"no body joint goes beyond {most:.2f}", 180 / np.pi)
+    if most > 400:
+        return Unit("encoder ticks", False, f"a body joint reaches {most:.0f}", 360 / 4096)
     if most > 100.5:
         return Unit("degrees", True, f"a body joint reaches {most:.0f}")
     if (np.abs(body) == 100).any():                # LeRobot clips what is normalised
@@ -169,23 +171,30 @@ class Evidence:
                 for place, rows in self.rows.items()}
 
     def _joints(self) -> tuple[list[str], list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Names, state and action of the joints that both have, in degrees; action [] where it is something else."""
+        """Names, state and action of the joints that both have, in degrees; [] for an action that is something else.
+
+        A dataset without a state is judged by its action.
+        """
         columns, features = self.dataset.columns, self.dataset.info.features
         have = [key for key in (STATE, ACTION) if key in columns and features[key].is_number
-                and np.ndim(columns[key]) == 2]
-        names = {key: _names(features[key].names, columns[key].shape[1]) for key in have}
+                and np.ndim(columns[key]) == 2 and columns[key].shape[1]]
+        self.unit = Unit("no unit", False, "no joints in it")
+        every = {key: _names(features[key].names, columns[key].shape[1]) for key in have}
         if not have:
             return [], [], [], np.empty((0, 0))
-        common = [name for name in names[have[0]] if name in names[have[-1]] and not name.endswith(".vel")]
+        names = {key: [name for name in each if not name.endswith(".vel")] for key, each in every.items()}
+        common = [name for name in names[have[0]] if name in names[have[-1]]]
         wanted = {key: common or names[have[0]] for key in (have if common else have[:1])}
-        values = {key: np.nan_to_num(columns[key].astype(float)[:, [names[key].index(n) for n in wanted[key]]],
+        values = {key: np.nan_to_num(columns[key].astype(float)[:, [every[key].index(n) for n in wanted[key]]],
                                      posinf=0.0, neginf=0.0) for key in wanted}
         self.names = [name.removesuffix(".pos") for name in wanted[have[0]]]
         body = values[have[0]][:, self.body]
         told = self.extra.get("units")
         self.unit = guess_unit(body, str(next(iter(told.values()), "")) if isinstance(told, dict) else "")
-        parts = [self._split(values[key] * self.unit.deg) if key in values else [] for key in (STATE, ACTION)]
-        return self.names, *parts, body
+        if not self.names:
+            return [], [], [], body
+        first, *other = [self._split(part * self.unit.deg) for part in values.values()]
+        return self.names, first, other[0] if other else [], body
 
 
 def _names(names: Any, count: int) -> list[str]:

@@ -138,12 +138,13 @@ def leads(e: Evidence) -> Iterator[Finding]:
     """SK427: how far the action is ahead of the state."""
     if not e.action:
         return
-    share = np.mean([np.mean(wish == done) for wish, done in zip(e.action, e.state, strict=True)])
-    shifted = np.mean([np.mean(wish[:-1] == done[1:]) for wish, done in zip(e.action, e.state, strict=True)])
     lags = _lags(e)
-    bad = np.nan_to_num((lags < LEAST_LAG_MS) | (lags > MOST_LAG_MS))
     if not np.isfinite(lags).any():
         return
+    share = np.mean(np.concatenate(e.action) == np.concatenate(e.state))
+    next_state = np.concatenate([part[1:] for part in e.state])
+    shifted = np.mean(np.concatenate([part[:-1] for part in e.action]) == next_state)
+    bad = (lags < LEAST_LAG_MS) | (lags > MOST_LAG_MS)
     found = (f"the same numbers in {share:.0%} of cells" if share > 0.9 else
              f"{np.nanmedian(lags):.0f} ms; {np.nanmin(lags):.0f} to {np.nanmax(lags):.0f}")
     yield _finding(e, "SK427", "action leads the state", np.nan_to_num(np.abs(lags - np.nanmedian(lags))), bad,
@@ -157,7 +158,7 @@ def leads(e: Evidence) -> Iterator[Finding]:
 
 def no_offset(e: Evidence) -> Iterator[Finding]:
     """SK475: where action and state should agree, once the lag is taken out, they do."""
-    if not e.action:
+    if not e.action or not e.body:
         return
     lags, body = np.nan_to_num(_lags(e)), e.body
     gap = np.array([_gap(wish[:, body], done[:, body], round(lag * e.fps / 1000))
@@ -204,7 +205,7 @@ def smooth(e: Evidence) -> Iterator[Finding]:
 
 def no_jumps(e: Evidence) -> Iterator[Finding]:
     """SK485: steps that are faster than a servo can turn, or far faster than this arm ever does."""
-    if not e.state:
+    if not e.state or max(map(len, e.state)) < 2:
         return
     steps = [np.abs(np.diff(part, axis=0)) * e.fps for part in e.state]
     usual = np.percentile(np.concatenate(steps), 99, axis=0)                                   # (D,) deg/s
@@ -259,7 +260,7 @@ def _still(state_deg: np.ndarray, fps: float) -> np.ndarray:
 
 def _lags(e: Evidence) -> np.ndarray:
     """(E,) ms; nan where nothing moves, or the action is no goal of these joints (a step, a speed)."""
-    return np.array([lag_ms(wish, done, 1000 / e.fps) if np.nanmax(correlations(wish, done, e.fps)) > 0.5 else np.nan
+    return np.array([lag_ms(wish, done, 1000 / e.fps) if correlations(wish, done, e.fps).max() > 0.5 else np.nan
                      for wish, done in zip(e.action, e.state, strict=True)])
 
 
