@@ -26,7 +26,7 @@ from smolkit.data.layout import Layout, episode_files, load_layout, numbers
 from smolkit.data.schema import EPISODES_PATH, fill
 from smolkit.data.splice import Splicer, Video
 from smolkit.data.store import Limits
-from smolkit.data.tables import Place, following
+from smolkit.data.tables import Place
 from smolkit.data.video import encoding_of, frame_count
 
 Moves = dict[Place, tuple[Place, int]]             # a file's place -> its new one, and how many frames precede it there
@@ -59,13 +59,13 @@ class _Joined:
 
     def videos(self, key: str) -> Moves:
         """A camera's mp4s, joined by copying packets; their new places."""
-        info, places, staged, frames, moves = self.layout.info, [], [], [], {}
+        info, staged, frames, moves = self.layout.info, [], [], {}
         files = [episode.videos[key].file for episode in self.layout.episodes]
         groups = _touched(self._groups(files, self.limits.video_bytes, encoding_of))
+        places = _places(groups)
 
         def path(_: int) -> Path:
-            places.append(following(places[-1], info) if places else _place(groups[0][0]))
-            staged.append(self.change.stage(info.video_file(key, *places[-1])))
+            staged.append(self.change.stage(info.video_file(key, *places[len(staged)])))
             return staged[-1]
 
         for group in groups:
@@ -73,8 +73,8 @@ class _Joined:
                 for file in group:
                     with closing(Video(file, info.fps)) as video:
                         _, at = out.add(video, 0, len(video.numbers))
-                        frames[len(places) - 1:] = [at + len(video.numbers)]
-                    moves[_place(file)] = places[-1], at
+                        frames[len(staged) - 1:] = [at + len(video.numbers)]
+                    moves[_place(file)] = places[len(staged) - 1], at
         for file, wanted in zip(staged, frames, strict=True):  # nothing is removed that was not copied whole
             if frame_count(file) != wanted:
                 raise damaged(file, f"{frame_count(file)} frames of {wanted}")
@@ -97,8 +97,7 @@ class _Joined:
     def _tables(self, groups: list[list[Path]], name: Callable[[int, int], str],
                 rewritten: Callable[[pa.Table, Place], pa.Table], rows_at_once: int = 1) -> Moves:
         moves: Moves = {}
-        for group in groups:
-            place = following(max(moves.values())[0], self.layout.info) if moves else _place(group[0])
+        for group, place in zip(groups, _places(groups), strict=False):
             with pq.ParquetWriter(self.change.stage(name(*place)), open_table(group[0]).schema_arrow) as out:
                 for table in _batches(group, rows_at_once):
                     out.write_table(rewritten(table, place))
@@ -108,12 +107,11 @@ class _Joined:
     def _groups(self, files: Iterable[str], most_bytes: int, kind: Callable[[Path], Any]) -> list[list[Path]]:
         """Which neighbours fit into one file."""
         groups: list[list[Path]] = []
-        size = episodes = 0
+        size, episodes, last = 0, 0, None
         for file, more in Counter(files).items():
             path = self.layout.root / file
-            size, episodes = size + path.stat().st_size, episodes + more
-            fits = size <= most_bytes and episodes <= self.limits.episodes
-            if groups and fits and kind(groups[-1][-1]) == kind(path):
+            size, episodes, before, last = size + path.stat().st_size, episodes + more, last, kind(path)
+            if groups and size <= most_bytes and episodes <= self.limits.episodes and before == last:
                 groups[-1].append(path)
             else:
                 groups.append([path])
@@ -125,6 +123,11 @@ class _Joined:
         for file in (file for group in groups for file in group if _place(file) not in kept):
             self.change.remove(file.relative_to(self.layout.root).as_posix())
         return moves
+
+
+def _places(groups: list[list[Path]]) -> list[Place]:
+    """Where the joined files go, in order: onto their sources, so nobody else's file is in the way."""
+    return [_place(file) for group in groups for file in group]
 
 
 def _touched(groups: list[list[Path]]) -> list[list[Path]]:
