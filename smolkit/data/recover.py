@@ -7,6 +7,7 @@ info.json does not count are no leftovers: info.json is older than they are, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,10 @@ def load_store(root: Path) -> Store:
                            "record into a new dataset and merge them")
     extra = read_object(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {"format": 1}
     _check_files(layout)
-    keys, facts = layout.info.video_keys, extra.get("episode_facts", [])[:layout.info.total_episodes]
+    keys, facts = layout.info.video_keys, _listed(extra, "episode_facts")[:layout.info.total_episodes]
+    kept = {key: value for key, value in extra.items() if key not in COUNTED} | {"sessions": _listed(extra, "sessions")}
     state = State(
-        layout.info, {key: value for key, value in extra.items() if key not in COUNTED}, layout.tasks,
+        layout.info, kept, layout.tasks,
         number_stats(layout) if layout.episodes else {},
         camera_totals(layout, extra) if layout.episodes else {key: CameraStats(0) for key in keys},
         (*facts, *({} for _ in range(len(facts), layout.info.total_episodes))),
@@ -51,13 +53,20 @@ def load_store(root: Path) -> Store:
     return Store(root, state)
 
 
+def _listed(extra: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = extra.get(key)
+    return found if isinstance(found, list) and all(isinstance(one, dict) for one in found) else []
+
+
 def camera_totals(layout: Layout, extra: Mapping[str, Any]) -> dict[str, CameraStats]:
     """Each camera over all episodes: the histograms of meta/smolkit.json, where they count the same
     episodes as info.json; else merged from the episodes' own statistics.
     """
-    kept, keys = extra.get("camera_histograms", {}), layout.info.video_keys
-    if extra.get("episodes") == layout.info.total_episodes and set(kept) == set(keys):
-        return {key: CameraStats(int(kept[key]["frames"]), np.array(kept[key]["counts"])) for key in keys}
+    kept, keys = extra.get("camera_histograms"), layout.info.video_keys
+    with suppress(TypeError, KeyError, ValueError, OverflowError):         # what a stranger made of that file
+        if extra.get("episodes") == layout.info.total_episodes and set(kept) == set(keys):
+            return {key: CameraStats(int(kept[key]["frames"]), np.array(kept[key]["counts"], np.int64).reshape(3, 256))
+                    for key in keys}
     episodes = episode_camera_stats(layout)
     merged = {key: merge_stats([one[key] for one in episodes.values()]) for key in keys}
     return {key: CameraStats(int(stats["count"][0]), None, stats) for key, stats in merged.items()}

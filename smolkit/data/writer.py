@@ -69,7 +69,7 @@ class DatasetWriter(AbstractContextManager):
         self._tasks: list[str] = []
         self._pauses: list[int] = []               # rows that were recorded after a pause
         self.closed = False
-        self._sessions = list(store.state.extra.get("sessions", ()))
+        self._sessions = [*store.state.extra.get("sessions", ())]
         self._ours = bool(self._sessions)          # a dataset of another recorder stays as it is, unless it grows
         self._sessions.append(session(self.episodes, provenance or {}))
         store.state = replace(store.state, extra={**store.state.extra, "sessions": self._sessions})

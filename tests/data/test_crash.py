@@ -165,6 +165,19 @@ def test_a_video_that_no_episode_shows_is_left_alone(tmp_path):
     assert stray.exists()
 
 
+@pytest.mark.parametrize("strange", [7, "x", [1], {"observation.images.front": {"frames": 1, "counts": [2]}}, None])
+def test_facts_that_a_stranger_wrote_do_not_stop_a_recording(tmp_path, strange):
+    root = new(tmp_path / "set", [4])
+    path = root / "meta/smolkit.json"
+    extra = json.loads(path.read_text())
+    path.write_text(json.dumps(extra | dict.fromkeys(("sessions", "episode_facts", "camera_histograms"), strange)))
+    with DatasetWriter.resume(root) as writer:
+        record(writer, [4])
+    extra = Dataset(root).extra()
+    assert [facts.get("session") for facts in extra["episode_facts"]] == [None, 0] and len(extra["sessions"]) == 1
+    assert Dataset(root).stats()["observation.images.front"]["count"].tolist() == [8]
+
+
 DISK_FULL = """
 import resource, sys
 from pathlib import Path
