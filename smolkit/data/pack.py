@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import smolkit
+from smolkit import __version__
 from smolkit.data import bundle
 from smolkit.data.copies import copy_whole
 from smolkit.data.push import dataset_files
 from smolkit.data.schema import INFO_PATH
 from smolkit.report import SmolkitError
 
-SOURCE = Path(smolkit.__file__).parents[1]                                 # the repository, where smolkit runs from it
+SOURCE = Path(__file__).parents[2]                                 # the repository, where smolkit runs from it
 
 
 def pack(place: Path, things: Sequence[Path], torch: bool = True, wheels: bool = True) -> Path:
@@ -43,7 +43,7 @@ def pack(place: Path, things: Sequence[Path], torch: bool = True, wheels: bool =
             raise SmolkitError("SK499", f"{thing} to have files, and a name of its own", "nothing, or a name twice",
                                "a typing mistake, or two folders of one name", "rename one of them")
         files |= {f"{name}/{path}": source for path, source in found.items()}
-    index = {"format": 1, "smolkit": smolkit.__version__, "torch": torch,
+    index = {"format": 1, "smolkit": __version__, "torch": torch,
              "computer": bundle.computer() if wheels else None, "contents": [_contents(thing)[0] for thing in things]}
     files |= {bundle.INDEX: json.dumps(index, indent=2).encode(), "install.py": Path(bundle.__file__).read_bytes(),
               "README.txt": str(bundle.__doc__).encode()}

@@ -3,8 +3,8 @@
     report = private_data(Dataset("recordings/cube"), sheet=Path("look.jpg"))
     print(report.text())                       # what was found, and the sheet of pictures that only you can judge
 
-    >>> found_in("notes", '{"arm_serial": "5A46083", "by": "anna@example.org", "file": "/home/anna/arm.json"}')
-    ["notes: serial number '5A46083'", "notes: e-mail address 'anna@example.org'", "notes: home folder '/home/anna'"]
+    >>> found_in("notes", '{"arm_serial": "5A46083", "by": "anna@example.org"}')
+    ["notes: serial number '5A46083'", "notes: e-mail address 'anna@example.org'"]
 
 Nothing here recognises a face: a detector that misses one in ten would be believed. It samples pictures over the whole
 recording and you look. What is recorded between two samples, nobody has seen.
@@ -31,7 +31,7 @@ _WORDS = {
     "serial number": re.compile(r'"[^"]*serial[^"]*"\s*:\s*"?(?!null)([^",}\s]+)'
                                 r"|(\busb:\w{4,}|/dev/serial/by-id/[\w.:-]+)", re.I),
     "e-mail address": re.compile(r"([\w.+-]+@[\w-]+\.[\w.-]*\w)"),
-    "home folder": re.compile(r"((?:/home/|/Users/|[A-Z]:[\\/]+Users[\\/]+)[\w.-]+)"),
+    "home folder": re.compile(r"((?:/home/|/Users/|/media/|[A-Z]:[\\/]+Users[\\/]+)[\w.-]+)"),
     "token": re.compile(r"\b(hf_\w{20,})"),
 }
 _ANYBODY = ("root", "user", "localhost")

@@ -91,11 +91,12 @@ def card(dataset: Dataset, name: str, licence: str, quality: Report) -> dict[str
     info, cameras = dataset.info, dataset.camera_keys
     picture = {"preview.gif": preview(dataset)} if cameras else {}
     text = _CARD.format(
-        licence=json.dumps(licence), robot=json.dumps(info.robot_type or "unknown robot"), title=name.split("/")[1],
+        licence=json.dumps(licence), robot=json.dumps(info.robot_type or "unknown robot"),
+        title=name.rpartition("/")[2],
         picture="\n![what a camera sees in one episode](preview.gif)\n" if picture else "", name=name,
         episodes=len(dataset.episodes), frames=len(dataset), minutes=len(dataset) / info.fps / 60, fps=info.fps,
         cameras=", ".join(cameras) or "none", tasks="\n".join(f"- {_plain(task)}" for task in dataset.tasks[:50]),
-        quality="\n".join(f"- {_plain(check.line())}" for check in quality.checks),
+        quality="\n".join(f"- {_plain(check.line())}" for check in quality.checks).replace(str(dataset.root), "."),
         info=json.dumps(json.loads((dataset.root / INFO_PATH).read_text(encoding="utf-8")), indent=2))
     return {"README.md": text.encode(), **picture}
 
