@@ -192,7 +192,10 @@ def _parse_info(raw: dict[str, Any]) -> Info:
     plain = {name: raw[name] for name in _KNOWN if name in raw and name not in ("features", "splits")}
     extra = {key: value for key, value in raw.items() if key not in _KNOWN}
     counts = {name: whole(name, plain[name]) for name in plain
-              if name.startswith("total_") or name.endswith("_in_mb") or name in ("fps", "chunks_size")}
+              if name.startswith("total_") or name in ("fps", "chunks_size")}
+    for name in plain:
+        if name.endswith("_in_mb"):                        # half a megabyte is a size, too
+            whole(name, plain[name] and math.ceil(plain[name]))
     info = Info(**{**plain, **counts, "features": features, "extra": extra})
     if not 0 < info.fps <= MOST_FPS or info.chunks_size <= 0:
         raise ValueError(f"fps {info.fps} and chunks_size {info.chunks_size} must be positive, fps at most {MOST_FPS}")

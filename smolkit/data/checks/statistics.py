@@ -97,6 +97,11 @@ def _episodes(facts: Facts) -> Faults:
             if len(values):
                 stats = stored.get(episode.index, {}).get(key)
                 yield from _numbers(f"episode {episode.index}", key, values, stats)
+    for index, key in ((index, key) for index in stored for key in facts.info.camera_keys if key in stored[index]):
+        levels = [_array(stored[index][key].get(name), (3, 1, 1)) for name in NEEDED]
+        if facts.info.features[key].hwc()[2] == 3 and any(
+                one is None or not ((one >= -SAME) & (one <= 1 + SAME)).all() for one in levels):
+            yield Fault("SK468", f"episode {index}: those of {key} are missing, of another shape, or outside of 0..1")
 
 
 def _stored_v21(facts: Facts) -> dict[int, Raw]:
@@ -113,7 +118,7 @@ def _stored_v3(facts: Facts) -> dict[int, dict[str, dict[str, Any]]]:
         for name in table.column_names:
             _, _, what = name.partition("stats/")
             key, _, stat = what.rpartition("/")
-            if name.startswith("stats/") and key in facts.stored():
+            if name.startswith("stats/") and key in facts.info.features:
                 for index, value in zip(indices, table.column(name).to_pylist(), strict=True):
                     if value is not None:
                         stored.setdefault(index, {}).setdefault(key, {})[stat] = value
