@@ -108,7 +108,7 @@ class Dataset:
         """
         wanted = self._known(positions)
         rows = {key: self._neighbours(wanted, self._deltas.get(key)) for key in (*self.camera_keys, *self.columns)}
-        pictures, whole = self._pictures(rows), {}
+        pictures, whole = self._pictures({key: rows[key] for key in self.camera_keys}), {}
         for key in self.info.features:
             if key in rows:
                 whole[key] = self._values(key, rows[key], pictures.get(key))
@@ -158,7 +158,7 @@ class Dataset:
         """
         keys = self.camera_keys if cameras is None else cameras
         if cache is None:
-            frames = {key: self.frames(key, np.arange(len(self)), size) for key in keys}
+            frames = self._pictures(dict.fromkeys(keys, np.arange(len(self))), size)
         else:
             frames = {key: cached_frames(self, key, size, Path(cache)) for key in keys}
         numbers = {key: values[:] for key, values in self.columns.items() if key not in self.camera_keys}
@@ -194,16 +194,15 @@ class Dataset:
         places = np.searchsorted(self.starts, wanted, side="right") - 1
         return np.clip(wanted[:, None] + offsets, self.starts[places, None], self.starts[places + 1, None] - 1)
 
-    def _pictures(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Each camera's frames at its rows; decoding leaves Python to other threads."""
+    def _pictures(self, rows: Mapping[str, np.ndarray], size: Size | None = None) -> dict[str, np.ndarray]:
+        """Each of these cameras' frames at its rows; decoding leaves Python to other threads."""
         def one(key: str) -> np.ndarray:
-            return self.frames(key, rows[key].reshape(-1))
+            return self.frames(key, rows[key].reshape(-1), size)
 
-        keys = self.camera_keys
-        if min(self._threads, len(keys)) < 2:
-            return {key: one(key) for key in keys}
-        with ThreadPoolExecutor(min(self._threads, len(keys))) as pool:
-            return dict(zip(keys, pool.map(one, keys), strict=True))
+        if min(self._threads, len(rows)) < 2:
+            return {key: one(key) for key in rows}
+        with ThreadPoolExecutor(min(self._threads, len(rows))) as pool:
+            return dict(zip(rows, pool.map(one, rows), strict=True))
 
     def _values(self, key: str, rows: np.ndarray, pictures: np.ndarray | None) -> Any:
         """The feature at rows (n,) or (n, T); a video of one neighbour has no axis for it, as in LeRobot."""

@@ -21,6 +21,7 @@ from smolkit.data.columns import read_columns
 from smolkit.data.convert import convert
 from smolkit.data.decoding import VideoFile
 from smolkit.data.frame_cache import cached_frames
+from smolkit.data.hub import on_hub
 from smolkit.data.layout import load_layout, numbers
 from smolkit.data.pictures import decode_image
 from smolkit.data.reader import Dataset
@@ -288,14 +289,17 @@ def test_small_frames_are_kept_and_never_stale(root, tmp_path):
     os.utime(kept, ns=(stamp - 10**9, stamp - 10**9))
     Dataset(root).to_arrays(size=(16, 16), cache=cache)
     assert len(list(cache.iterdir())) == 2 and kept.stat().st_mtime_ns > stamp - 10**9        # used, not made
-    kept.write_bytes(kept.read_bytes()[:-9])
+    half = kept.read_bytes()[:-9]
+    kept.unlink()                                                      # `before` still maps the old file
+    kept.write_bytes(half)
     assert np.array_equal(Dataset(root).to_arrays(size=(16, 16), cache=cache).frames[FRONT], before.frames[FRONT])
     path = root / Dataset(root).episodes[0].videos[FRONT].file
     told, content = path.stat(), path.read_bytes()
     encoder = VideoEncoder(32, 48, 10)
     for _ in range(5):
         encoder.add(np.zeros((32, 48, 3), np.uint8))
-    path.write_bytes(encoder.finish() + bytes(max(0, len(content) - encoder._memory.tell())))
+    black = encoder.finish()
+    path.write_bytes(black + bytes(max(0, len(content) - len(black))))
     os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))            # another film of the same age
     assert Dataset(root).to_arrays(size=(16, 16), cache=cache).frames[FRONT][0].max() < 20
 
@@ -334,6 +338,14 @@ def test_a_stream_gives_every_row_once_and_fetches_what_it_needs(whole, tmp_path
             assert np.array_equal(item[FRONT], dataset[int(item["index"])][FRONT])
     assert [item["index"] for item in turns[0]] != [item["index"] for item in turns[1]]
     assert len([file for file in fetch.asked if not file.startswith("meta")]) == 6      # nothing of episode 1
+
+
+def test_a_stream_comes_from_the_hub(hub, whole):
+    hub.add("robots/cube", whole, tag="v3.0")
+    stream = Stream(on_hub("robots/cube").fetch, [2], as_torch=False)
+    assert not any(".mp4" in name for name in hub.asked)
+    assert sorted(int(item["index"]) for item in stream) == list(range(12, 18))
+    assert len({name for name in hub.asked if ".mp4" in name}) == 2
 
 
 def test_workers_share_a_stream(whole, tmp_path):
