@@ -22,6 +22,7 @@ from smolkit.data.recut import extra_of
 from smolkit.data.rewrite import Edited, Rows, rewrite, unfit
 from smolkit.data.schema import AUTOMATIC, DATA_PATH, VERSION, VIDEO_PATH, Feature, Info, check_name
 from smolkit.data.splice import Encoding
+from smolkit.data.video import choose_codec
 from smolkit.report import SmolkitError
 
 Values = np.ndarray | Callable[[dict[str, Any]], Any]      # all rows of the result, or made from an episode's columns
@@ -160,7 +161,9 @@ class Plan:
 
     def reencode(self, codec: str = "h264", crf: int | None = None, size: tuple[int, int] | None = None) -> Plan:
         """Videos encoded anew, at `size` (height, width) px."""
-        about = {"codec": codec, "crf": crf, "size": size}
+        if size is not None and any(side < 16 or side % 2 for side in size):
+            raise unfit("height and width that are even and 16 px or more", str(size))
+        about = {"codec": choose_codec(codec), "crf": crf, "size": size}
         return self._done("reencode", about, encoding=Encoding(codec, crf, size))
 
     def resample(self, fps: int) -> Plan:

@@ -127,10 +127,10 @@ class _Writer:
     def run(self) -> Edited:
         start, records, tables, last = 0, [], 0, len(self.plan.pieces) - 1
         with ExitStack() as stack:
-            threads = stack.enter_context(ThreadPoolExecutor())
             data = stack.enter_context(_DataFiles(self.root, self.info))
             for camera in self.cameras:
                 stack.enter_context(camera)
+            threads = stack.enter_context(ThreadPoolExecutor())    # last: it waits before a video is closed under it
             for index, piece in enumerate(self.plan.pieces):
                 table = self._table(piece, index, start)
                 taken = list(threads.map(lambda camera: camera.take(piece, table), self.cameras))      # noqa: B023

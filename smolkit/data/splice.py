@@ -26,7 +26,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from smolkit.data.files import damaged
-from smolkit.data.video import ENCODERS, KEY_FRAME_EVERY, TICKS_PER_FRAME, _muxing, _open
+from smolkit.data.video import ENCODERS, KEY_FRAME_EVERY, TICKS_PER_FRAME, _muxing, _open, choose_codec
 from smolkit.report import SmolkitError
 
 # A bridge's headers have a number that no camera uses: the file's own stay valid for the copied packets.
@@ -220,7 +220,7 @@ class Encoding:
 
     def write(self, video: Video, numbers: list[int], path: Path, fps: int) -> None:
         """The frames of these ascending numbers as an mp4 of their own."""
-        name, options = ENCODERS[self.codec]
+        name, options = ENCODERS[choose_codec(self.codec)]
         crf = {} if self.crf is None else {"crf": str(self.crf)}
         height, width = self.size or (video.stream.height, video.stream.width)
         wanted, first, reformat = set(numbers), numbers[0], VideoReformatter().reformat
