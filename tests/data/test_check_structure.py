@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,6 +21,7 @@ from tests.data.damage import (
     EPISODES,
     FRONT,
     TASKS,
+    as_pictures,
     as_v21,
     edit,
     edit_column,
@@ -195,6 +197,31 @@ def test_healthy_ones_are_green(whole, older, tmp_path):
     assert red(whole) == {}
     assert red(older) == {}
     assert red(as_v21(new(tmp_path / "v3", [4, 6], limits=Limits(episodes=1)), tmp_path / "v20", "v2.0")) == {}
+
+
+def test_pictures_in_rows_b_frames_and_many_files_are_green(root, tmp_path):
+    assert red(as_pictures(root, tmp_path / "pictures")) == {}
+    assert red(new(tmp_path / "files", [4, 5, 4], limits=Limits(episodes=1))) == {}
+    with_b_frames(root / VIDEO)
+    assert red(root) == {}
+
+
+def with_b_frames(path: Path) -> None:
+    """The same pictures, encoded by somebody who looks both ways; a key frame where the second episode begins."""
+    with av.open(str(path)) as old:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in old.decode(video=0)]
+    options = {"bf": "2", "b_adapt": "0", "crf": "10", "x264-params": "bframes=2:b-adapt=0:scenecut=0"}
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("libx264", rate=10, options=options)
+        stream.height, stream.width = pictures[0].shape[:2]
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pict_type = 1 if number in (0, 5) else 0
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with av.open(str(path)) as again:
+        shown = [packet.pts for packet in again.demux(video=0) if packet.size]
+    assert shown != sorted(shown)
 
 
 def test_faults_of_v21_are_told_too(older, tmp_path):
