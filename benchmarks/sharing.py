@@ -105,6 +105,10 @@ def kills(count: int) -> bool:
             good &= not whole or "meta/info.json" in there.files()
             push_dataset(SOURCE, NAME, sheet=Path(scratch, "look.jpg"), licence="cc0-1.0", looked=True, update=whole)
             good &= same(hub_dataset(NAME), SOURCE)
+    with tempfile.TemporaryDirectory() as scratch, serve(Path(scratch, "cache")) as hub:
+        hub.add(NAME, SOURCE, tag="v3.0")
+        hub.fail = [("GET .*/resolve/.*mp4", 0)] * 2                   # the line is cut in the middle of both videos
+        good &= same(hub_dataset(NAME), SOURCE) and not hub.fail
     print(f"{count} pushes and {count} copies, killed at work: {hits}: {'fine' if good else 'WRONG'}")
     keep("sharing", [Row(f"{kind}, killed at work, then whole", hits[kind], "kills", count) for kind in hits])
     return good

@@ -173,16 +173,20 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = unquote(urlparse(self.path).path)
-            request = f"{'GET' if self.command == 'HEAD' else self.command} {path}"
+            method = "GET" if self.command == "HEAD" else self.command
             sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             hub.requests.append(f"{self.command} {path}")
-            spoiled = next((one for one in hub.fail if re.search(one[0], request)), None)
-            status, headers, body = hub.answer(request.split()[0], path, token, sent) \
+            spoiled = next((one for one in hub.fail if re.search(one[0], hub.requests[-1])), None)
+            status, headers, body = hub.answer(method, path, token, sent) \
                 if spoiled is None or spoiled[1] == 0 else (spoiled[1], {}, {"error": "on order"})
             if spoiled is not None:
                 hub.fail.remove(spoiled)
             body = body if isinstance(body, bytes) else json.dumps(body).encode()
+            if status == 200 and "Range" in self.headers:                                  # the rest of a cut download
+                begin = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
+                headers["Content-Range"], status = f"bytes {begin}-{len(body) - 1}/{len(body)}", 206
+                body = body[begin:]
             self.send_response(status)
             for key, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(key, value)
