@@ -1,12 +1,13 @@
 """How fast are rows and frames read, beside LeRobot 0.4.4 on the same files, and does memory grow with the dataset?
 
-    python -m benchmarks.data /path/to/lerobot-data-venv/bin/python --root SCRATCH [--runs 3] [--store]
+    python -m benchmarks.data /path/to/lerobot-data-venv/bin/python --root SCRATCH [--rounds 9] [--store]
 
 LeRobot itself records the set (once, into SCRATCH): 2 episodes of 300 frames, 2 cameras 480x640, AV1 with a key frame
 every second frame; `Plan` lays them ten times one after the other by copying packets: 20 episodes. An item is one row
-and both pictures: LeRobot gives float32 CHW, as it always does; ours are uint8 HWC, and once the same floats. Every
-run is a fresh process, in turn; medians. `plain PyAV` is the floor: seek, decode and convert with one open container
-per camera, one thread, no dataset around it. CPU-ms count all threads.
+and both pictures: LeRobot gives float32 CHW, as it always does; ours are uint8 HWC, and once the same floats. Each way
+has a process of its own, and in every round all read in turn, within seconds: so a busy machine is as busy for all.
+Medians of rounds, and of each round's ratio. `plain PyAV` is the floor: seek, decode and convert with one open
+container per camera, one thread, no dataset around it. CPU-ms count all threads.
 `benchmarks/lerobot_reads_ours.py` tells that both see the same pixels.
 """
 
@@ -107,47 +108,62 @@ def _plain(root: Path) -> tuple[int, Callable[[Sequence[int]], object], int]:
     return layout.info.total_frames if len(files) == len(layout.info.video_keys) else 0, read, 1
 
 
-def measure(way: str, root: Path, items: int) -> dict[str, float]:
-    """Runs in a fresh process of either Python."""
+def serve(way: str, root: Path) -> None:
+    """Runs in a process of its own, in either Python: answers "random 64 3" (order, items, seed) with measurements."""
     total, read, at_once = opened(way, root)
-    orders = {"random": np.random.default_rng(0).integers(0, total, items), "sequential": np.arange(items) % total}
-    read(orders["random"][:at_once])
-    found: dict[str, float] = {"rss_mb": _memory_mb("VmRSS")}
-    for name, order in orders.items():
+    for line in ("random 32 0", *sys.stdin):
+        name, items, seed = line.split()[0], *map(int, line.split()[1:])
+        rng = np.random.default_rng(seed)
+        order = rng.integers(0, total, items) if name == "random" else (rng.integers(total) + np.arange(items)) % total
         wall, cpu = time.perf_counter(), time.process_time()
         for start in range(0, items, at_once):
             read(order[start:start + at_once])
-        found[f"{name} items/s"] = items / (time.perf_counter() - wall)
-        found[f"{name} CPU-ms"] = 1000 * (time.process_time() - cpu) / items
-    return {**found, "peak_mb": _memory_mb("VmHWM"), "after_mb": _memory_mb("VmRSS")}
+        found = {"items/s": items / (time.perf_counter() - wall), "CPU-ms": 1000 * (time.process_time() - cpu) / items}
+        print(json.dumps({**found, "resident MiB": _resident_mib()}), flush=True)
 
 
-def _memory_mb(name: str) -> float:
+def _resident_mib() -> float:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def fresh(python: str, *arguments: str) -> dict[str, float]:
-    """One measurement in a process of its own."""
-    kept = str(Path(arguments[-1]).parent / "hf")
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": kept, "HF_HOME": kept, "OMP_NUM_THREADS": "1"}
-    command = [python, "-m", "benchmarks.data", *arguments]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr[-3000:])
-    return json.loads(done.stdout.splitlines()[-1]) if "--record" not in arguments else {}
+class Reader:
+    """A process that reads one way; the first answer, to a warming-up, is thrown away."""
+
+    def __init__(self, python: str, way: str, root: Path):
+        kept = str(root.parent / "hf")
+        env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": kept, "HF_HOME": kept, "OMP_NUM_THREADS": "1"}
+        command = [python if way in THEIRS else sys.executable, "-m", "benchmarks.data", "--serve", way, str(root)]
+        self.process = subprocess.Popen(command, env=env, cwd=ROOT, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._answer()
+
+    def ask(self, order: str, items: int, seed: int) -> dict[str, float]:
+        self.process.stdin.write(f"{order} {items} {seed}\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self) -> dict[str, float]:
+        while line := self.process.stdout.readline():
+            if line.startswith("{"):
+                return json.loads(line)
+        raise RuntimeError("the reading process died")
 
 
-def compare(python: str, root: Path, runs: int, items: int) -> dict[str, dict[str, float]]:
-    """Medians of all ways, run in turn."""
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in (*OURS, *THEIRS)}
-    for _ in range(runs):
-        for way, results in found.items():
-            counted = items if way in OURS else items // 8
-            one = fresh(python if way in THEIRS else sys.executable, "--inside", way, str(counted), str(root))
-            print(f"{way:22}", "  ".join(f"{key} {value:8.1f}" for key, value in one.items()), flush=True)
-            results.append(one)
-    return {way: {key: median(one[key] for one in several) for key in several[0]} for way, several in found.items()}
+def compare(python: str, root: Path, rounds: int, items: int) -> list[dict[str, dict[str, float]]]:
+    """Every round all ways read in turn, within seconds: (order, way) -> measurements."""
+    readers = {way: Reader(python, way, root) for way in (*OURS, *THEIRS)}
+    found = []
+    for seed in range(rounds):
+        found.append({f"{order}, {way}": reader.ask(order, items if way in OURS else items // 4, seed)
+                      for order in ("random", "sequential") for way, reader in readers.items()})
+    for reader in readers.values():
+        reader.close()
+    return found
 
 
 def longer(root: Path, times: int) -> Path:
@@ -159,40 +175,45 @@ def longer(root: Path, times: int) -> Path:
     return out
 
 
-def main(python: str, scratch: Path, runs: int, items: int, store: bool) -> None:
+def main(python: str, scratch: Path, rounds: int, items: int, store: bool) -> None:
     from benchmarks.measured import Row, keep
     recorded = scratch / "recorded"
     if not recorded.exists():
-        fresh(python, "--record", str(RECORDED), str(FRAMES), str(recorded))
+        subprocess.run([python, "-m", "benchmarks.data", "--record", str(recorded)], check=True, cwd=ROOT)
     root, long = longer(recorded, TIMES), longer(recorded, 10 * TIMES)
-    found = compare(python, root, runs, items)
-    rows = [Row(f"{way}: {key}", value, key.split()[-1].replace("_", " "), runs * items) for way, values in
-            found.items() for key, value in values.items() if "items" in key or "CPU" in key]
-    for way in OURS[1:]:
-        for theirs in THEIRS:
-            for order in ("random", "sequential"):
-                ratio = found[way][f"{order} items/s"] / found[theirs][f"{order} items/s"]
-                print(f"{way} / {theirs}, {order}: {ratio:.1f} x")
-                rows.append(Row(f"{order} items/s, {way} / {theirs}", ratio, "x", runs))
-    for name, where in (("as recorded", root), ("ten times longer", long)):
-        grown = median(fresh(sys.executable, "--inside", "ours", str(items), str(where))["after_mb"] for _ in range(3))
-        print(f"memory after reading, {name}: {grown:.1f} MB")
-        rows.append(Row(f"ours: resident memory after {items} random items, {name}", grown, "MiB", 3))
+    found, rows = compare(python, root, rounds, items), []
+    for what in found[0]:
+        for unit in ("items/s", "CPU-ms"):
+            rows.append(Row(what, median(one[what][unit] for one in found), unit, rounds))
+    for order in ("random", "sequential"):
+        for way in OURS:
+            for theirs in THEIRS:
+                for unit in ("items/s", "CPU-ms"):
+                    pairs = ((one[f"{order}, {way}"][unit], one[f"{order}, {theirs}"][unit]) for one in found)
+                    ratio = median(ours / other if unit == "items/s" else other / ours for ours, other in pairs)
+                    rows.append(Row(f"{order}, {way} against {theirs}, {unit}", ratio, "x", rounds))
+    for name, where in ((f"{2 * TIMES} episodes", root), (f"{20 * TIMES} episodes", long)):
+        reader = Reader(python, "ours", where)
+        mib = reader.ask("random", items, 0)["resident MiB"]
+        rows.append(Row(f"ours: memory after {items} random items, {name}", mib, "MiB", 1))
+        reader.close()
+    for row in rows:
+        print(f"{row.what:70} {row.value:10.2f} {row.unit}")
     if store:
         keep("data", rows)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--inside"]:
-        print(json.dumps(measure(sys.argv[2], Path(sys.argv[4]), int(sys.argv[3]))))
+    if sys.argv[1:2] == ["--serve"]:
+        serve(sys.argv[2], Path(sys.argv[3]))
     elif sys.argv[1:2] == ["--record"]:
-        record(Path(sys.argv[4]), int(sys.argv[2]), int(sys.argv[3]))
+        record(Path(sys.argv[2]), RECORDED, FRAMES)
     else:
         parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
         parser.add_argument("python")
         parser.add_argument("--root", type=Path, required=True)
-        parser.add_argument("--runs", type=int, default=3)
-        parser.add_argument("--items", type=int, default=400)
+        parser.add_argument("--rounds", type=int, default=9)
+        parser.add_argument("--items", type=int, default=64)
         parser.add_argument("--store", action="store_true")
         given = parser.parse_args()
-        main(given.python, given.root.resolve(), given.runs, given.items, given.store)
+        main(given.python, given.root.resolve(), given.rounds, given.items, given.store)

@@ -221,9 +221,9 @@ class Dataset:
             if isinstance(value, list):
                 return value
             if key in self.camera_keys and self._float_chw:
-                depth = value.dtype != np.uint8
-                value = np.ascontiguousarray(np.moveaxis(value, -1, -3), np.float32)      # (..., 3, H, W)
-                return torch.from_numpy(value) if depth else torch.from_numpy(value).div_(255)
+                if value.dtype != np.uint8:                                               # depth: levels
+                    return torch.from_numpy(value.astype(np.float32)).movedim(-1, -3).contiguous()
+                return torch.from_numpy(value).movedim(-1, -3).contiguous().float().div_(255)   # (..., 3, H, W)
             return torch.as_tensor(value)
 
         return {key: one(key, value) for key, value in whole.items()}
