@@ -97,8 +97,11 @@ class Plan:
     def _idle(self, rows: Rows, piece: Piece, slow: float, margin_s: float) -> tuple[int, int]:
         info = self.sources[piece.source].info
         key = "observation.state" if "observation.state" in info.features else "action"
-        state = rows.values(piece.source, piece.episode, key)[piece.start:piece.stop]
-        moving = np.flatnonzero(np.abs(np.diff(state.astype(float), axis=0)).max(axis=1) * info.fps >= slow)
+        if key not in info.features:
+            raise unfit("a column of states or actions to see motion in", f"{list(info.features)}")
+        state = rows.values(piece.source, piece.episode, key)[piece.start:piece.stop].astype(float)
+        step = np.abs(np.diff(state.reshape(len(state), -1), axis=0)).max(axis=1)
+        moving = np.flatnonzero(step * info.fps >= slow)
         if not len(moving):
             return 0, 0                                     # nothing to tell the task by: dropping it is your choice
         margin = round(margin_s * info.fps)
@@ -127,17 +130,16 @@ class Plan:
 
     def rename_tasks(self, tasks: Mapping[str, str]) -> Plan:
         """Other words for tasks: {old text: new text}."""
-        known = [self.tasks.get(task, task) for layout in self.sources for task in layout.tasks]
-        odd = [task for task in tasks if task not in known] + [text for text in tasks.values() if not text.strip()]
+        now = {task: self.tasks.get(task, task) for layout in self.sources for task in layout.tasks}
+        odd = [old for old, new in tasks.items() if old not in now.values() or not new.strip()]
         if odd:
-            raise unfit(f"tasks among {sorted(set(known))}, renamed to words", repr(odd[0]))
-        now = {task: tasks.get(self.tasks.get(task, task), self.tasks.get(task, task))
-               for layout in self.sources for task in layout.tasks}
-        return self._done("rename_tasks", {"tasks": dict(tasks)}, tasks=now)
+            raise unfit(f"tasks among {sorted(set(now.values()))}, renamed to words", repr(odd[0]))
+        return self._done("rename_tasks", {"tasks": dict(tasks)},
+                          tasks={task: tasks.get(text, text) for task, text in now.items()})
 
     def rename(self, names: Mapping[str, str]) -> Plan:
         """Other names for cameras and columns: {old: new}."""
-        now = {key: names.get(self.names.get(key, key), self.names.get(key, key)) for key in self.kept}
+        now = {key: names.get(self.name(key), self.name(key)) for key in self.kept}
         for old, new in names.items():
             self._present(old)
             check_name(new)
@@ -149,7 +151,7 @@ class Plan:
         """Without these cameras or columns."""
         for key in keys:
             self._present(key)
-        gone = {old for old in self.kept if self.names.get(old, old) in keys}
+        gone = {old for old in self.kept if self.name(old) in keys}
         return self._done("remove", {"features": list(keys)}, removed=self.removed | gone)
 
     def add(self, key: str, feature: Feature, values: Values) -> Plan:
@@ -180,7 +182,7 @@ class Plan:
     def info(self) -> Info:
         """info.json of the result, its totals not yet counted."""
         first = self.sources[0].info
-        features = {self.names.get(key, key): self._feature(key) for key in self.kept}
+        features = {self.name(key): self._feature(key) for key in self.kept}
         features |= {key: feature for key, (feature, _) in self.added.items()}
         extra = {key: value for key, value in first.extra.items() if key not in ("total_chunks", "total_videos")}
         return replace(first, fps=self.fps or first.fps, features=features, codebase_version=VERSION, extra=extra,
@@ -218,8 +220,16 @@ class Plan:
         """
         if not self.pieces or any(piece.start >= piece.stop for piece in self.pieces):
             raise unfit("at least one episode left, and a frame in each", self.text())
+        frames = sum(len(self.picks(piece)) for piece in self.pieces)
+        for key, (_, values) in self.added.items():
+            if not callable(values) and len(values) != frames:
+                raise unfit(f"{frames} rows for {key}", str(len(values)))
         _check_fit(self)
         return rewrite(self, Path(out), replaces)
+
+    def name(self, key: str) -> str:
+        """What a feature of the sources is called in the result."""
+        return self.names.get(key, key)
 
     @property
     def kept(self) -> list[str]:
@@ -237,9 +247,9 @@ class Plan:
         return replace(feature, extra=extra)
 
     def _present(self, key: str) -> None:
-        names = [self.names.get(old, old) for old in self.kept]
-        if key not in names or key in AUTOMATIC:
-            raise unfit(f"a feature among {[name for name in names if name not in AUTOMATIC]}", key)
+        names = [self.name(old) for old in self.kept if old not in AUTOMATIC]
+        if key not in names:
+            raise unfit(f"a feature among {names}", key)
 
     def _known(self, episodes: Sequence[int]) -> list[int]:
         odd = [i for i in episodes if not 0 <= i < len(self.pieces)]
@@ -270,8 +280,9 @@ def _identity(plan: Plan, layout: Layout) -> dict[str, Any]:
     """What must be equal: mixing units or joint orders would move an arm wrongly."""
     info = layout.info
     kept = {key: feature for key, feature in info.features.items() if key not in plan.removed}
-    codecs = {} if plan.encoding else {key: info.features[key].extra.get("info", {}).get("video.codec")
-                                       for key in kept if kept[key].is_video}
+    probed = {key: feature.extra.get("info", {}) for key, feature in kept.items() if feature.is_video}
+    codecs = {} if plan.encoding else {key: [one.get(f"video.{what}") for what in ("codec", "pix_fmt")]
+                                       for key, one in probed.items() if isinstance(one, dict)}
     units = extra_of(layout.root).get("units")
     return {"fps": info.fps, "robot_type": info.robot_type, "codecs": codecs, "units": units,
             "features": {key: (f.dtype, f.shape, f.names) for key, f in kept.items()}}

@@ -40,7 +40,7 @@ class Camera(AbstractContextManager):
 
     def __init__(self, plan: Plan, root: Path, key: str, known: Known):
         self.plan, self.root, self.key, self.info, self.known = plan, root, key, plan.info, known
-        self.name = plan.names.get(key, key)
+        self.name = plan.name(key)
         self.feature, first = self.info.features[self.name], plan.sources[0].info
         self.changed = self.feature.is_video and (plan.encoding is not None or self.info.fps != first.fps)
         self.copied, self.encoded, self.notes = 0, 0, {}

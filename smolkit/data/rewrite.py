@@ -155,7 +155,7 @@ class _Writer:
         new = {"index": start + frame, "episode_index": np.full(len(frame), index), "task_index": task_index}
         if not plan.whole(piece):
             new |= {"frame_index": frame, "timestamp": frame / self.info.fps}
-        values = {plan.names.get(key, key): new[key] if key in new else _column(rows, layout, key) for key in plan.kept
+        values = {plan.name(key): new[key] if key in new else _column(rows, layout, key) for key in plan.kept
                   if not layout.info.features[key].is_video and (key in rows.column_names or key not in self.loose)}
         for key, (feature, made) in plan.added.items():
             values[key] = made({**values, "task": texts}) if callable(made) else made[start:start + len(frame)]
@@ -213,6 +213,9 @@ class _Writer:
                           if key not in OF_FRAMES or self.plan.whole(piece)})
             if isinstance(facts[-1].get("session"), int):
                 facts[-1]["session"] += firsts[piece.source]
+        began = {fact["session"]: index for index, fact in reversed([*enumerate(facts)])
+                 if isinstance(fact.get("session"), int)}
+        sessions = [{**session, "first_episode": began.get(number)} for number, session in enumerate(sessions)]
         return {"format": 1, **agreed, "sessions": sessions, "episodes": len(facts), "episode_facts": facts}
 
     def _manifest(self, edited: Edited) -> dict[str, Any]:
