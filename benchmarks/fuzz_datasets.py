@@ -34,7 +34,8 @@ from smolkit.data.checks.structure import check_dataset
 from smolkit.data.reader import Dataset
 from smolkit.report import SmolkitError
 
-TIME_LIMIT_S, MEMORY_MB, BATCH = 20, 1500, 50
+TIMERS = {signal.ITIMER_PROF: 10, signal.ITIMER_REAL: 120}     # seconds of the processor, and on the wall
+MEMORY_MB, BATCH = 1500, 50
 SLACK_MB = 600                     # more resident memory than this, above the fresh process, is a failure, too
 MISSED = "fine, other data"
 
@@ -101,7 +102,8 @@ def child(seeds: dict, healthy: dict, numbers: range, results: Path) -> None:
             name, done = make(seeds, number, Path(scratch))
             before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
             file.write(f"{number}\t{name}: {done!a}\n")
-            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT_S)         # nobody catches it: the process ends
+            for timer, limit_s in TIMERS.items():                      # nobody catches it: the process ends
+                signal.setitimer(timer, limit_s)
             try:
                 outcome = ask(Path(scratch, "set"), *healthy[name])
             except Exception as error:
@@ -111,7 +113,8 @@ def child(seeds: dict, healthy: dict, numbers: range, results: Path) -> None:
             if now_mb > before_mb + SLACK_MB:
                 outcome = f"FAILED: {now_mb - before_mb:.0f} MB"
             file.write(f"{number}\t{name}: {done!a}\t{ascii(outcome[:300])[1:-1]}\n")
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in TIMERS:
+                signal.setitimer(timer, 0)
     os._exit(0)
 
 
@@ -132,7 +135,7 @@ def fuzz(first: int, mutants: int, scratch: Path) -> dict[int, tuple[str, str]]:
         if status:
             died = int(lines[-1][0])
             ended = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {status >> 8}"
-            found[died] = (f"FAILED: {'hang' if ended == 'SIGALRM' else 'crash'} ({ended})", lines[-1][1])
+            found[died] = (f"FAILED: {'hang' if ended in ('SIGALRM', 'SIGPROF') else 'crash'} ({ended})", lines[-1][1])
         todo = [number for number in todo if number not in found]
         if sys.stderr.isatty():
             print(f"\r{len(found)} of {mutants}", end="", file=sys.stderr)

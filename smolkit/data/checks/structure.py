@@ -249,6 +249,7 @@ def times_on_the_grid(facts: Facts) -> Faults:
 
 
 def finite(facts: Facts) -> Faults:
+    """One NaN in a batch, and every weight is one."""
     for file, columns in facts.rows.items():
         for key, values in columns.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
