@@ -19,8 +19,9 @@ from smolkit.data.pack import fetch_wheels, pack
 from smolkit.data.privacy import found_in, private_data
 from smolkit.data.push import dataset_files
 from smolkit.data.reader import Dataset
+from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
-from tests.data.recording import new
+from tests.data.recording import FPS, ROLES, new, record
 
 FACES, MEDIA = "faces, screens, papers", "voices and places in videos"
 
@@ -193,3 +194,10 @@ def test_a_dataset_that_tells_too_much_is_red_until_a_person_accepts_it(made, tm
     assert "+48.1374" in found[MEDIA] and "an audio track" in found[MEDIA]
     assert private_data(Dataset(root), tmp_path / "look.jpg", "cc-by-4.0", looked=True).ok
     assert [check.name for check in private_data(Dataset(made), tmp_path / "look.jpg", "cc0-1.0").red()] == [FACES]
+
+
+def test_what_is_said_in_the_instructions_is_seen(tmp_path):
+    with DatasetWriter.create(tmp_path / "cube", FPS, ROLES) as writer:
+        record(writer, [2], tasks=["hand it to bob@example.org"])
+    *_, words = private_data(Dataset(tmp_path / "cube"), tmp_path / "look.jpg").checks
+    assert words.found == "instructions: e-mail address 'bob@example.org'"
