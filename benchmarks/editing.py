@@ -114,8 +114,8 @@ def main(python: str, scratch: Path, runs: int, store: bool) -> int:
     medians = {way: {key: median(run[key] for run in several) for key in several[0]} for way, several in found.items()}
     rows = [Row(f"delete 1 of 20 episodes, {way}", values[unit], unit, runs) for way, values in medians.items()
             for unit in ("s", "CPU-s")]
-    rows += [Row(f"delete 1 of 20 episodes, LeRobot / {way}, {unit}", medians["LeRobot"][unit] / medians[way][unit], "x",
-                 runs) for way in WAYS[1:] for unit in ("s", "CPU-s")]
+    rows += [Row(f"delete 1 of 20 episodes, LeRobot / {way}, {unit}", medians["LeRobot"][unit] / medians[way][unit],
+                 "x", runs) for way in WAYS[1:] for unit in ("s", "CPU-s")]
     rows += [Row(f"delete 1 of 20 episodes, {way}: peak memory", medians[way]["peak_mb"], "MiB", runs) for way in WAYS]
     peak = fresh(python, "ours", long, scratch / "less_long")["peak_mb"]
     rows.append(Row("delete 1 of 200 episodes, ours: peak memory", peak, "MiB", 1))
