@@ -34,6 +34,7 @@ from smolkit.smolvla.fake import tiny_policy
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.presets import as_published, build_preset
 from smolkit.training.config import TrainConfig
+from smolkit.training.lean import return_freed_memory
 from smolkit.training.learner import SmolVLALearner, make_cache, prepare
 from smolkit.training.loop import train
 from smolkit.training.optimizer import Optimizer
@@ -68,6 +69,7 @@ class Desk:
     def load(self, folder: str, inputs: str) -> dict:
         self.model, self.caches = load_checkpoint(folder).model, {}
         prepare(self.model, TrainConfig())
+        return_freed_memory()
         self.optimizer = Optimizer(self.model, TrainConfig())
         self.batch = load_file(inputs)
         self.drawn = {name: self.batch.pop(name) for name in ("noise", "time")}

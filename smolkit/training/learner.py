@@ -119,6 +119,8 @@ class SmolVLALearner:
         _require_base(policy, config)
         prepare(policy.model, config)
         self.cache = make_cache(policy.model, config, cache_dir)
+        if self.cache:
+            return_freed_memory()
         self.policy, self.samples, self.config, self.count = policy, samples, config, samples.count
         self._spent: tuple[str, ...] = ()                  # parts that nobody will ask again
         self._frozen: dict[str, int] = {}                  # checksums
@@ -186,7 +188,6 @@ class SmolVLALearner:
         if not self.cache or config.max_minutes is not None or steps * config.batch_size < self.count:
             return
         self.cache.wake, _ = partial(come_back, self.policy), self.fingerprint
-        return_freed_memory()
         for indices in torch.arange(self.count).split(4):
             self.cache.known(self.batch(indices, generator(config.seed, 0)))
             if self.cache.shelf.full:
