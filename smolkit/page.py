@@ -66,6 +66,7 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
   header { background: none; color: #000; border-bottom: 3px solid #14213d; } header p { color: #334155; }
   header div { padding: 8px 20px 12px; } header h1 { font-size: 26px; } .badge { color: #fff; }
   .badge, .bar span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  section h2 { font-size: 16px; }
   section { break-inside: avoid; padding: 12px 16px; margin-top: 12px; } section.long { break-inside: auto; }
 }
 """

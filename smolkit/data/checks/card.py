@@ -20,7 +20,7 @@ import numpy as np
 
 from smolkit.data.checks import pictures
 from smolkit.data.checks.evidence import Evidence, Finding
-from smolkit.data.checks.motion import NAMED
+from smolkit.data.checks.motion import NAMED, lag_ms
 from smolkit.data.checks.sense import findings_of
 from smolkit.data.checks.structure import structure_checks
 from smolkit.data.figures import contact_sheet
@@ -69,8 +69,8 @@ class QualityCard(Report):
         red, remarks = self.of("red"), self.of("remark")
         verdict = f"{len(red)} of {len(self.findings)} checks red" if red else "nothing wrong found"
         page = Page(Path(self.title).name, _subtitle(self.evidence), not red, verdict)
-        page.section("At a glance", "", tiles(self.facts()), table(["", "check", "found"], [
-            [MARKS[f.level], f.check.name, f.check.found] for f in [*red, *remarks]]))
+        rows = [[MARKS[f.level], f.check.name, f.check.found] for f in (*red, *remarks)]
+        page.section("At a glance", "", tiles(self.facts()), table(["", "check", "found"], rows) if rows else "")
         room = MOST_BYTES
         for finding in (*red, *remarks):
             drawn = picture(finding.figure(), finding.alt) if finding.draw and room > 0 else ""
@@ -142,6 +142,11 @@ def _tour(e: Evidence) -> list[tuple[str, str, Any]]:
         usual = int(np.abs(e.duration_s - np.median(e.duration_s)).argmin())
         found += [("A usual episode", "Its joints over time: where the arm was (solid), what it was told (dashed).",
                    partial(pictures.joints, e, usual)),
+                  ("Where it sets out", "Each dot is an episode's first pose; the number says how far they spread.",
+                   partial(pictures.starts, e, np.array([part[0] for part in e.state]))),
                   ("All episodes", "Each dot is an episode: how long it took, and how far all joints went together.",
                    partial(pictures.scatter, e, way, np.zeros(len(e), bool)))]
+    if e.action and np.isfinite(lag_ms(e.action[usual], e.state[usual], 1000 / e.fps)):
+        found.append(("How the arm follows", "The correlation of action and state, when the state is shifted back: its "
+                      "top is the lag. Grey: other episodes.", partial(pictures.lag, e, usual)))
     return found

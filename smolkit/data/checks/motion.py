@@ -237,7 +237,7 @@ def steady_pace(e: Evidence) -> Iterator[Finding]:
                    f"{usual:.0f} ms, worst {off.max():.1f} ms off" + (f"; {missed} gaps of a row and more" if missed
                                                                       else ""),
                    "the loop was slower than its clock", "lower the rate; close other programs",
-                   draw=partial(pictures.pace, e, int(off.argmax())))
+                   draw=partial(pictures.joints, e, int(off.argmax())) if e.state else None)
 
 
 def _finding(e: Evidence, code: str, name: str, order: np.ndarray, bad: np.ndarray, expected: str, found: str,

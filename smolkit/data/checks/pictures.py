@@ -87,33 +87,14 @@ def offset(e: Evidence, gap: np.ndarray) -> Figure:
     return fig
 
 
-def pace(e: Evidence, place: int) -> Figure:
-    """Time from row to row."""
-    fig, ax = figure(height=2.2)
-    period_ms = np.diff(e.captured[place]) * 1000
-    ax.plot(np.arange(len(period_ms)) / e.fps, period_ms, color=BAD)
-    ax.axhline(1000 / e.fps, color=INK, linewidth=1)
-    ax.set(xlabel="time (s)", ylabel="row to row (ms)", ylim=(0, None))
-    ax.set_title(f"Episode {e.episodes[place]}: up to {period_ms.max(initial=0):.0f} ms from row to row")
-    return fig
-
-
-def paths(e: Evidence, places: Sequence[int], title: str) -> Figure:
-    """The joints of two episodes side by side."""
-    fig, axes = figure(columns=2, height=2.4, sharey=True)
-    for ax, place in zip(axes, places, strict=True):
-        traces(ax, e, place)
-        ax.set_title(f"episode {e.episodes[place]}", fontweight="normal", fontsize=9)
-    return finding(fig, title)
-
-
 def scatter(e: Evidence, way: np.ndarray, bad: np.ndarray) -> Figure:
     """Duration and way of every episode."""
     fig, ax = figure(height=2.8)
     ax.scatter(e.duration_s, way, c=np.where(bad, BAD, JOINT_COLORS[0]), s=22)
     for place in np.flatnonzero(bad)[:8]:
         ax.annotate(f" {e.episodes[place]}", (e.duration_s[place], way[place]), color=BAD)
-    ax.set(xlabel="duration (s)", ylabel="way of all joints (deg)")
+    ax.set(xlabel="duration (s)", ylabel="way of all joints (deg)", ylim=(0, None),
+           xlim=(0.9 * e.duration_s.min(), 1.05 * e.duration_s.max()))
     ax.set_title(f"{e.duration_s.min():.1f} to {e.duration_s.max():.1f} s; {int(bad.sum())} far from the rest")
     return fig
 
@@ -139,17 +120,6 @@ def tasks(counts: dict[str, int]) -> Figure:
     ax.barh([text[:60] for text, _ in most], [number for _, number in most], color=JOINT_COLORS[0], height=0.6)
     ax.set(xlabel="episodes", title=f"{len(counts)} instruction{'s' * (len(counts) > 1)}")
     ax.grid(axis="y", visible=False)
-    return fig
-
-
-def ranges(e: Evidence) -> Figure:
-    """From where to where each joint goes, as written in the dataset's own unit."""
-    fig, ax = figure(height=2.2)
-    low, high = e.raw_body.min(axis=0), e.raw_body.max(axis=0)
-    names = [e.names[joint] for joint in e.body]
-    ax.barh(names, high - low, left=low, color=[JOINT_COLORS[joint % 6] for joint in e.body], height=0.6)
-    ax.set(xlabel="value, as it is written", title=f"The joints are in {e.unit.name}: {e.unit.why}")
-    ax.invert_yaxis()
     return fig
 
 

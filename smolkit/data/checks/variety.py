@@ -64,7 +64,7 @@ def no_copies(e: Evidence) -> Iterator[Finding]:
                    f"{again.sum()} cop{'y' if again.sum() == 1 else 'ies'}: {named}" if pairs else "none alike",
                    "two recordings were merged twice, or an episode was replayed into the dataset",
                    "keep one of each: copies in training and test make every number a lie",
-                   draw=partial(pictures.paths, e, worst, "The same path twice"))
+                   draw=partial(pictures.joints, e, worst[1], None, f"the path of episode {e.episodes[worst[0]]}"))
 
 
 def no_outliers(e: Evidence) -> Iterator[Finding]:
@@ -111,7 +111,7 @@ def balance(e: Evidence) -> Iterator[Finding]:
     spelled: dict[str, set[str]] = {}
     for task in counts:
         spelled.setdefault(" ".join(re.findall(r"\w+", task.lower())), set()).add(task)
-    twice = next((sorted(texts) for texts in spelled.values() if len(texts) > 1), [])
+    twice = next((sorted(texts, key=counts.get, reverse=True) for texts in spelled.values() if len(texts) > 1), [])
     (most, top), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     few = [i for i, task in enumerate(e.tasks) if counts[task] * UNBALANCED < top]
     bad = np.isin(np.arange(len(e)), few) | np.isin(e.tasks, twice[1:])
@@ -160,7 +160,7 @@ def known_units(e: Evidence) -> Iterator[Finding]:
                    f"{e.unit.name} ({e.unit.why})" + "; some are in another" * bool(mixed.any()),
                    "recordings in radians and degrees, or of two set-ups, were merged",
                    "write the unit down; set use_degrees as it was before you replay or mix this dataset",
-                   remark=not e.unit.sure, draw=partial(pictures.ranges, e))
+                   remark=not e.unit.sure, draw=partial(pictures.joints, e, int(size.argmin())))
     known = bool(e.extra.get("calibration"))
     yield Finding(Check("SK429", "whose degrees these are", True, "the arm's calibration in the dataset",
                         "in meta/smolkit.json" if known else "none", "another recorder made it",
