@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,7 +112,7 @@ def _plain(root: Path) -> tuple[int, Callable[[Sequence[int]], object], int]:
 def serve(way: str, root: Path) -> None:
     """Runs in a process of its own, in either Python: answers "random 64 3" (order, items, seed) with measurements."""
     total, read, at_once = opened(way, root)
-    for line in ("random 32 0", *sys.stdin):
+    for line in chain(["random 32 0"], sys.stdin):
         name, items, seed = line.split()[0], *map(int, line.split()[1:])
         rng = np.random.default_rng(seed)
         order = rng.integers(0, total, items) if name == "random" else (rng.integers(total) + np.arange(items)) % total
