@@ -12,9 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import numpy as np
-
 _FOLDERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"}
+COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}          # where a box tells how many
 MOST_BOXES = 1_000_000
 LEAST_BYTES, FREE = 8, 1_000        # of a sample, its place in the index included; samples that need no proof
 
@@ -28,19 +27,19 @@ def check_index(file: BinaryIO) -> None:
 
 
 def promised_samples(file: BinaryIO) -> int:
-    """The largest count of samples that any table claims."""
-    size, most = file.seek(0, os.SEEK_END), 0
-    for number, (kind, start, end) in enumerate(_boxes(file, 0, size)):
+    """All counts of all tracks and fragments."""
+    size, total = file.seek(0, os.SEEK_END), 0
+    for number, (kind, start) in enumerate(_boxes(file, 0, size)):
         if number > MOST_BOXES:
             raise ValueError(f"more than {MOST_BOXES:,} boxes")
-        if kind in (b"stsz", b"stz2", b"trun", b"stts", b"ctts"):
-            file.seek(start)
-            most = max(most, _count(kind, file.read(min(end - start, 2**26))))
-    return most
+        if kind in COUNTS:
+            file.seek(start + COUNTS[kind])
+            total += int.from_bytes(file.read(4), "big")
+    return total
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, and where the content begins and ends; of folders what is in them, too."""
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """Kind, and where the content begins; of folders what is in them, too."""
     todo = [(start, end)]
     while todo:
         start, end = todo.pop()
@@ -51,14 +50,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
             if size == 1:
                 size = int.from_bytes(file.read(8), "big")
             stop = min(end, start + size) if size >= head else end                 # 0: to the end
-            yield kind, start + head, stop
+            yield kind, start + head
             if kind in _FOLDERS:
                 todo.append((start + head, stop))
             start = stop
-
-
-def _count(kind: bytes, content: bytes) -> int:
-    if kind in (b"stts", b"ctts"):                                                 # runs: how many, which time
-        return int(np.frombuffer(content[8:len(content) // 8 * 8], ">u4")[::2].sum(dtype=np.uint64))
-    place = 4 if kind == b"trun" else 8
-    return int.from_bytes(content[place:place + 4], "big")

@@ -8,6 +8,7 @@ The reader stops at the first fault, because nobody should learn from half a rec
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,15 +72,23 @@ class Facts:
         """The features that are columns of numbers."""
         return {key: feature for key, feature in self.info.features.items() if feature.is_number}
 
+    def by_file(self) -> dict[str, list[Episode]]:
+        """Data file -> its episodes."""
+        files: dict[str, list[Episode]] = defaultdict(list)
+        for episode in self.episodes:
+            files[episode.data_file].append(episode)
+        return files
+
     def short(self, text: object) -> str:
         """A path or a sentence with one, without the folder's own."""
         return str(text).replace(f"{self.root}/", "").replace(f"{self.root}\\", "")
 
     def parts(self, *names: str) -> Iterator[tuple[Episode, list[np.ndarray]]]:
         """Each episode with its rows (T, ...) of these columns, where its file holds just its episodes' rows."""
+        by_file = self.by_file()
         for file, columns in self.rows.items():
-            here = [episode for episode in self.episodes if episode.data_file == file]
-            if set(names) <= set(columns) and _count(columns) == sum(episode.length for episode in here):
+            here = by_file[file]
+            if set(names) <= set(columns) and count(columns) == sum(episode.length for episode in here):
                 ends = np.cumsum([0, *(episode.length for episode in here)])
                 for place, episode in enumerate(here):
                     yield episode, [columns[name][ends[place]:ends[place + 1]] for name in names]
@@ -168,7 +177,8 @@ def _leaf(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _count(columns: Columns) -> int:
+def count(columns: Columns) -> int:
+    """How many rows."""
     return len(next(iter(columns.values())))
 
 

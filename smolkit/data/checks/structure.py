@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smolkit.data.checks.facts import HERE, Facts, Fault, Faults, gather, some
+from smolkit.data.checks.facts import HERE, Facts, Fault, Faults, count, gather, some
 from smolkit.data.claim import CLAIM_NAME
 from smolkit.data.columns import read_table
 from smolkit.data.files import PENDING
@@ -153,7 +153,7 @@ def files_nobody_names(facts: Facts) -> Faults:
 def table_in_order(facts: Facts) -> Faults:
     """Episodes 0..n-1 once each, end to end, each in the file that it says."""
     times = Counter(episode.index for episode in facts.episodes)
-    twice = [index for index, count in times.items() if count > 1]
+    twice = [index for index, often in times.items() if often > 1]
     absent = [index for index in range(min(facts.info.total_episodes, 10 * len(facts.raw) + 10)) if index not in times]
     if twice:
         yield Fault("SK454", f"twice or more: episode {some(twice)}")
@@ -199,11 +199,10 @@ def counters(facts: Facts) -> Faults:
 
 def rows_in_order(facts: Facts) -> Faults:
     """index, frame_index and episode_index of every row."""
-    for file, columns in facts.rows.items():
-        here = [episode for episode in facts.episodes if episode.data_file == file]
-        count, wanted = len(next(iter(columns.values()))), sum(episode.length for episode in here)
-        if count != wanted:
-            yield Fault("SK456", f"{file} has {count} rows, its episodes {wanted} frames")
+    for file, episodes in facts.by_file().items():
+        wanted = sum(episode.length for episode in episodes)
+        if file in facts.rows and count(facts.rows[file]) != wanted:
+            yield Fault("SK456", f"{file} has {count(facts.rows[file])} rows, its episodes {wanted} frames")
     for name in ("episode_index", "frame_index", "index"):
         for episode, (found,) in facts.parts(name):
             steps = np.arange(episode.length)

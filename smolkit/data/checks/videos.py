@@ -141,6 +141,6 @@ def _from_rows(facts: Facts, key: str, episode: Episode, steps: np.ndarray, open
     if file not in opened:
         opened.clear()
         opened[file] = read_columns(facts.root / file, {key: feature})[key]
-    start = sum(e.length for e in facts.episodes if e.data_file == file and e.index < episode.index)
+    start = episode.from_index - min(e.from_index for e in facts.episodes if e.data_file == file)
     cells = opened[file][start:start + episode.length]
     return (decode_image(cells[step], feature) for step in steps if step < len(cells))
