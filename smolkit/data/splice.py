@@ -45,9 +45,9 @@ class Video:
         self._container = _open(path)
         self.stream = self._container.streams.video[0]
         self.stream.codec_context.thread_count = 1
-        found = [(packet.pts, packet.dts, packet.is_keyframe, packet.size) for packet in
-                 self._read(self._container.demux) if packet.size and None not in (packet.pts, packet.dts)]
-        pts, self._dts, key, self.sizes = np.array(found, np.int64).reshape(-1, 4).T
+        found = ((packet.pts, packet.dts, packet.is_keyframe, packet.size) for packet in
+                 self._read(self._container.demux) if packet.size and None not in (packet.pts, packet.dts))
+        pts, self._dts, key, self.sizes = np.fromiter(found, np.dtype((np.int64, 4))).T
         self.ticks, self.numbers = self._ticks(self._dts), (self._ticks(pts) + TICKS_PER_FRAME // 2) // TICKS_PER_FRAME
         before = np.maximum.accumulate(np.r_[-1, self.numbers])[:-1]
         after = np.minimum.accumulate(self.numbers[::-1])[::-1]
