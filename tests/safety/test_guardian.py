@@ -52,8 +52,7 @@ while then != "loops" or time.monotonic() < begin_s + 0.5:
         arm.command(np.array([20 * np.sin(time.monotonic()), -30, 45, 50, 0, 30]), observed_s=seen_s)
     time.sleep(0.03)
 print("looping", flush=True)
-while True:
-    pass
+while True: pass
 """
 
 
@@ -142,8 +141,7 @@ def test_a_killed_or_frozen_notebook_loses_the_arm(desk: Desk, how: signal.Signa
     assert desk.moved_deg(0.5) < 1.0 and desk.powered()
     wait_for(lambda: logged(desk, "parking"), 5)
     wait_for(lambda: not desk.powered(), 15)
-    notebook.kill()
-    notebook.wait()
+    notebook.kill(), notebook.wait()
 
 
 @posix
@@ -304,8 +302,7 @@ def test_a_guardian_whose_first_word_nobody_reads_parks_the_arm_all_the_same(des
     reader, writer = os.pipe()
     again = subprocess.Popen([sys.executable, "-m", "smolkit.safety.guardian", "--port", desk.port, "--calibration",
                               str(desk.calibration), "--log", str(desk.log), "--found-on", "park"], stdout=writer)
-    for end in (reader, writer):
-        os.close(end)
+    os.close(reader), os.close(writer)
     wait_for(lambda: logged(desk, "parking"), 15)
     assert again.wait(40) == 0 and not desk.powered()
     assert [e.state for e in read_incidents(desk.log) if e.kind == "state"][-3:] == ["parking", "idle", "off"]
