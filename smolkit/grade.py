@@ -20,7 +20,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -215,10 +215,9 @@ def _limited() -> None:
 
 
 def _from_dict(content: Mapping[str, Any]) -> Grade:
-    criteria = RUBRICS[content["lesson"]].criteria
-    return Grade(content["lesson"], tuple(
-        Mark(criterion, tuple(Check(**check) for check in mark["checks"]))
-        for criterion, mark in zip(criteria, content["marks"], strict=True)), content["error"])
+    marks = zip(RUBRICS[content["lesson"]].criteria, content["marks"], strict=True)
+    return Grade(content["lesson"], tuple(Mark(criterion, tuple(Check(**check) for check in mark["checks"]))
+                                          for criterion, mark in marks), content["error"])
 
 
 def to_csv(grades: Mapping[str, Grade]) -> str:
@@ -290,10 +289,6 @@ def _has(name: str) -> Callable[[Path], bool]:
     return lambda path: (path / name).is_file() or path.name == name
 
 
-def _codes(*spans: Iterable[int]) -> tuple[str, ...]:
-    return tuple(f"SK{number}" for span in spans for number in span)
-
-
 RUBRICS: dict[str, Rubric] = {
     "01": Rubric("mine.json, a calibration file", _has("mine.json"), _calibration, (
         Criterion("it opens, and is the file that the calibration saved", 4, ("SK128",)),
@@ -307,12 +302,14 @@ RUBRICS: dict[str, Rubric] = {
         Criterion("scenes that differ", 2, ("SK428",)),
         Criterion("calibration, limits, pace and cameras as they should be", 2))),
     "04": Rubric("a dataset of four episodes or more", _has("meta/info.json"), _dataset, (
-        Criterion("it opens, and its files keep every rule of the format", 4, _codes(range(450, 470))),
+        Criterion("it opens, and its files keep every rule of the format", 4,
+                  tuple(f"SK{number}" for number in range(450, 470))),
         Criterion("four episodes or more, each with a sentence", 2, ("SK420", "SK425")),
         Criterion("nobody stood and thought while it was recorded", 2, ("SK426",)),
         Criterion("the action is what was asked, ahead of where the arm was, and no joint is offset", 3,
                   ("SK427", "SK475")),
         Criterion("everybody can know whose degrees these are", 2, ("SK429", "SK478", "SK421")),
-        Criterion("the cameras are alive, lit, in their places, and not exchanged", 3, _codes([424], range(470, 475))),
+        Criterion("the cameras are alive, lit, in their places, and not exchanged", 3,
+                  ("SK424", *(f"SK47{digit}" for digit in range(5)))),
         Criterion("scenes differ, and no episode is there twice", 2, ("SK428", "SK479")),
         Criterion("nothing else that the checks look for is red", 2)))}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,7 @@ def measured(root: Path) -> Mapping[str, np.ndarray]:
     """Every sign of every episode: suspect -> (E,)."""
     with closing(Dataset(root)) as dataset:
         arrays = dataset.to_arrays()
-        def split(values: np.ndarray) -> list[np.ndarray]:
-            return np.split(values, arrays.starts[1:-1])
+        split = partial(np.split, indices_or_sections=arrays.starts[1:-1])
         pictures = {key.rsplit(".", 1)[-1]: split(frames) for key, frames in arrays.frames.items()}
         seen = Episodes(split(arrays.columns["observation.state"].astype(float)),
                         split(arrays.columns["action"].astype(float)),
