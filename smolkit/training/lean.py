@@ -44,16 +44,15 @@ def rest(model: SmolVLA) -> None:
 
 def let_go(policy: SmolVLAPolicy, parts: tuple[str, ...]) -> bool:
     """Frees the memory of these parts' weights; False, and nothing happens, where no file has them as they are."""
-    names = [name for name, weight in policy.model.state_dict().items()
-             if name.startswith(parts) and not weight.is_meta]
-    if not names:
-        return True
-    try:
-        if changed(policy.model, policy.weights.file(), names):
+    for part in parts:                                           # one by one: comparing takes memory, too
+        names = [name for name, weight in policy.model.state_dict().items()
+                 if name.startswith(part) and not weight.is_meta]
+        try:
+            if names and changed(policy.model, policy.weights.file(), names):
+                come_back(policy)
+                return False
+        except SmolkitError:
             return False
-    except SmolkitError:
-        return False
-    for part in parts:
         policy.model.get_submodule(part.rstrip(".")).to("meta")
     return True
 
