@@ -129,7 +129,7 @@ def _open(video: bytes | Path) -> av.container.InputContainer:
     if not streams or streams[0].codec_context is None or not streams[0].average_rate:
         container.close()
         raise damaged(name, "no readable video stream in it")
-    streams[0].codec_context.options = limit[0]
+    streams[0].codec_context.options = limit[0] | {"err_detect": "explode"}      # else lost bytes are painted over
     return container
 
 

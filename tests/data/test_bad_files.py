@@ -82,6 +82,20 @@ def test_flipped_bytes_in_a_video_never_pass_unnoticed_as_other_frames(root):
     assert FILES[-1] in str(caught.value)
 
 
+def test_most_flipped_bits_in_a_video_are_noticed(root):
+    """FFmpeg would paint over them, unless it is told not to."""
+    path = root / FILES[-1]
+    content, frames, noticed = path.read_bytes(), Dataset(root).to_arrays().frames[FRONT], 0
+    places = np.linspace(content.find(b"mdat") + 800, len(content) - 50, 16).astype(int)
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1:])
+        try:
+            noticed += bool(np.array_equal(Dataset(root).to_arrays(cameras=[FRONT]).frames[FRONT], frames))
+        except SmolkitError:
+            noticed += 1
+    assert noticed > 12, noticed
+
+
 @pytest.mark.parametrize("version", ["v1.6", "v4.0", "3", "", None])
 def test_other_versions_are_refused(root, version):
     edit(root, codebase_version=version)

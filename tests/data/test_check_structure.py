@@ -101,6 +101,8 @@ FAULTS = {
     "two features but for capitals": ("SK450", lambda root: edit_features(
         root, **{"next.Done": {"dtype": "bool", "shape": [1]}, "next.done": {"dtype": "bool", "shape": [1]}})),
     "five names for six joints": ("SK450", lambda root: edit_features(root, action={"names": list("abcde")})),
+    "joints in another order": ("SK450", lambda root: edit_features(root, action={"names": list("abcdef")}, **{
+        "observation.state": {"names": list("abcdfe")}})),
     "time stamps of another type": ("SK450", lambda root: edit_features(root, timestamp={"dtype": "float64"})),
     "no frame_index": ("SK450", lambda root: edit_features(root, frame_index=None)),
     "no video_path": ("SK450", lambda root: edit(root, video_path=None)),

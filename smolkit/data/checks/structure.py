@@ -131,6 +131,10 @@ def about_info(facts: Facts) -> Faults:
             yield Fault("SK450", f"the names of {key} are no list")
         elif names is not None and len(feature.shape) == 1 and len(set(map(str, names))) != feature.shape[0]:
             yield Fault("SK450", f"{key} has {feature.shape[0]} entries, and names {some(names, 9)}")
+    action, state = (features[key].names if key in features else None for key in ("action", "observation.state"))
+    if isinstance(action, list) and isinstance(state, list) and action != state and sorted(map(str, action)) == sorted(
+            map(str, state)):
+        yield Fault("SK450", "action and observation.state name the same joints in another order")
     for name, times in Counter(key.casefold() for key in features).items():
         if times > 1:
             yield Fault("SK450", f"{times} features are named {name!r} but for capitals: one file on a Mac or Windows")
