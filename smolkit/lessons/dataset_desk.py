@@ -20,7 +20,7 @@ import numpy as np
 from smolkit.cameras.camera import CameraRole
 from smolkit.data.recorder import Recorder
 from smolkit.kit import Kit
-from smolkit.lessons.lane import dataset, outputs
+from smolkit.lessons.lane import dataset, outputs, quick
 from smolkit.lessons.teleop_desk import hesitating
 from smolkit.report import SmolkitError
 from smolkit.sim.bench import measured_calibration
@@ -63,7 +63,8 @@ def open_desk(lane: str, own_dataset: str = "") -> Desk:
     """The desk of a lane; `own_dataset` is for the real one."""
     if lane == "sim":
         root = Desk(Path()).folder("sim_lesson")
-        write(root, [attempt(scene, named) for scene, named in OWN], {"lesson": "04_dataset_inspection"})
+        own = OWN[:2] if quick() else OWN
+        write(root, [attempt(scene, named) for scene, named in own], {"lesson": "04_dataset_inspection"})
         return Desk(root)
     if lane == "real" and not own_dataset:
         raise SmolkitError("SK445", "a dataset of yours, for the lane real", "none was named",
