@@ -33,8 +33,8 @@ M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1_000_000
 
 
 def rest(model: SmolVLA) -> None:
-    """Lets the language model's frozen float32 matrices rest in bfloat16, those which lose nothing by it."""
-    for module in model.language.layers.modules():
+    """Lets the frozen float32 matrices of eyes and language model rest in bfloat16, those which lose nothing by it."""
+    for module in (*model.vision.modules(), *model.language.layers.modules()):
         if type(module) is Linear and not module.weight.requires_grad and module.weight.dtype == torch.float32:
             half = module.weight.detach().bfloat16()
             if torch.equal(half.float(), module.weight):

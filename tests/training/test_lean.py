@@ -61,7 +61,8 @@ def test_matrices_rest_in_half_the_bits_and_gradients_stay(base):
     model = load_checkpoint(base).model
     wanted = loss_and_gradients(model, tiny_batch(), {})
     rest(model)
-    kinds = {type(part) for part in model.language.layers.modules() if hasattr(part, "in_features")}
+    kinds = {type(part) for half in (model.vision, model.language.layers) for part in half.modules()
+             if hasattr(part, "in_features")}
     assert kinds == {WideLinear} and model.language.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
     found = loss_and_gradients(model, tiny_batch(), {})
     assert found.keys() == wanted.keys() and found["loss"] == wanted["loss"]
@@ -74,7 +75,7 @@ def test_what_bfloat16_would_round_and_what_learns_rest_as_they_are(base):
     rest(model)
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     model = load_checkpoint(base).model
-    model.language.requires_grad_(True)
+    model.requires_grad_(True)
     rest(model)
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
 
