@@ -100,6 +100,8 @@ def flip_video(root: Path) -> None:
 FAULTS = {
     "two features but for capitals": ("SK450", lambda root: edit_features(
         root, **{"next.Done": {"dtype": "bool", "shape": [1]}, "next.done": {"dtype": "bool", "shape": [1]}})),
+    "a field that LeRobot asks for": ("SK450", lambda root: edit_json(root / "meta/info.json",
+                                                                      lambda info: info.pop("chunks_size"))),
     "five names for six joints": ("SK450", lambda root: edit_features(root, action={"names": list("abcde")})),
     "joints in another order": ("SK450", lambda root: edit_features(root, action={"names": list("abcdef")}, **{
         "observation.state": {"names": list("abcdfe")}})),
@@ -176,6 +178,7 @@ FAULTS = {
         root / EPISODES, "stats/action/max", lambda old: [old[0], [99.0] * 6])),
     "statistics of other pictures": ("SK468", stat(FRONT, "mean", lambda old: old + 0.3)),
     "pictures from 0 to 255": ("SK468", stat(FRONT, "max", lambda old: old * 255)),
+    "a quantile of pictures that is none": ("SK468", stat(FRONT, "q50", lambda old: old[:1])),
     "a std of pictures too large": ("SK468", stat(FRONT, "std", lambda old: old * 3)),
     "pictures of a killed recording": ("SK469", write(f"images/{FRONT}/episode-000002/frame-000000.png")),
     "a temporary folder": ("SK469", write("tmpabc/x.mp4")),

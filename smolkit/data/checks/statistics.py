@@ -136,15 +136,20 @@ def _pictures(facts: Facts, key: str, stats: Stats | None) -> Faults:
         if found[stat] is None:
             yield Fault("SK468", f"{stat} of {name} is missing, or of another shape than (3, 1, 1)")
             return
+    for stat in (*NEEDED, *QUANTILES):
+        level = _array((stats or {}).get(stat, true[stat]), true[stat].shape)
+        if level is None or not (np.abs(level - 0.5) <= 0.5 + SAME).all():
+            yield Fault("SK468", f"{stat} of {name} is outside of 0..1, or of another shape")
     for stat, off in (("mean", np.abs(found["mean"] - true["mean"]) - LOOSE_MEAN),
-                      ("min", found["min"] - true["q01"] - LOOSE_END), ("max", true["q99"] - found["max"] - LOOSE_END),
-                      ("min", -found["min"] - SAME), ("max", found["max"] - 1 - SAME)):
+                      ("min", found["min"] - true["q01"] - LOOSE_END), ("max", true["q99"] - found["max"] - LOOSE_END)):
         if not (off <= 0).all():
             yield Fault("SK468", f"{stat} of {name} is {found[stat].ravel().round(3).tolist()}, its pictures have "
                                  f"{true[stat].ravel().round(3).tolist()}")
     yield from _std(name, found["std"], true["std"])
-    count = _array((stats or {}).get("count"), (1,))
-    if count is not None and count[0] > facts.info.total_frames:
+    count = _array((stats or {}).get("count", [0]), (1,))
+    if count is None:
+        yield Fault("SK468", f"count of {name} is no number")
+    elif count[0] > facts.info.total_frames:
         yield Fault("SK468", f"{name} counts pixels, not frames (LeRobot's streaming recording): a merge weights it "
                              "wrongly", remark=True)
 

@@ -18,10 +18,11 @@ from smolkit.data.checks.facts import HERE, Facts, Fault, Faults, count, gather,
 from smolkit.data.claim import CLAIM_NAME
 from smolkit.data.columns import read_table
 from smolkit.data.files import PENDING
-from smolkit.data.schema import AUTOMATIC, TASKS_PATH
+from smolkit.data.schema import AUTOMATIC, INFO_PATH, TASKS_PATH, read_object
 from smolkit.report import Check, Report
 
 CLOCK = "captured_s"
+ASKED = {"total_episodes", "total_frames", "total_tasks", "chunks_size", "data_path"}
 TIME_TOLERANCE_S = 1e-4            # LeRobot's
 MOST_OFF, GAP_PERIODS = 0.05, 5    # a true rate more than 5 % off plays too fast; after 5 periods the arm has moved on
 TOLD = 3                           # how many faults of one kind a line names
@@ -118,6 +119,8 @@ def _check(code: str, found: list[Fault]) -> Check:
 def about_info(facts: Facts) -> Faults:
     """What the schema says of itself."""
     features = facts.info.features
+    for name in sorted(ASKED - read_object(facts.root / INFO_PATH).keys()):
+        yield Fault("SK450", f"no {name}, which LeRobot asks for")
     for key, dtype in AUTOMATIC.items():
         if key not in features:
             yield Fault("SK450", f"no feature {key!r}")
