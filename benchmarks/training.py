@@ -34,7 +34,7 @@ from smolkit.smolvla.fake import tiny_policy
 from smolkit.smolvla.names import theirs
 from smolkit.smolvla.presets import as_published, build_preset
 from smolkit.training.config import TrainConfig
-from smolkit.training.lean import return_freed_memory
+from smolkit.training.lean import come_back, let_go, return_freed_memory
 from smolkit.training.learner import SmolVLALearner, make_cache, prepare
 from smolkit.training.loop import train
 from smolkit.training.optimizer import Optimizer
@@ -67,7 +67,8 @@ class Desk:
     """Our side of the pipe; every method is one question."""
 
     def load(self, folder: str, inputs: str) -> dict:
-        self.model, self.caches = load_checkpoint(folder).model, {}
+        self.policy, self.caches = load_checkpoint(folder), {}
+        self.model = self.policy.model
         prepare(self.model, TrainConfig())
         return_freed_memory()
         self.optimizer = Optimizer(self.model, TrainConfig())
@@ -78,9 +79,12 @@ class Desk:
     def way(self, draws: int = 1, cache_dtype: str = "float32", folder: str | None = None, **settings: str) -> dict:
         """How to train from now on; the cache is filled, as in the first epoch. Answers what a later look-up takes."""
         config, self.draws = TrainConfig(cache_dtype=cache_dtype, **settings), draws
+        come_back(self.policy)
         new = make_cache(self.model, config, Path(folder) if folder else None)
         self.cache = self.caches.setdefault((config.cache, cache_dtype, folder), new)
         filling_s, lookup_s = (self._seconds(self._known) for _ in range(2))
+        if self.cache:
+            let_go(self.policy, self.cache.asks)               # as the learner does
         return {"filling_s": filling_s, "lookup_s": lookup_s, "bytes": self.cache.shelf.bytes if self.cache else 0}
 
     def run(self, folder: str, out: str, stop_at: int = 2, **settings: object) -> dict:
