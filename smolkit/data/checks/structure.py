@@ -48,7 +48,7 @@ RULES = {      # code: name, what is expected, likely cause, next step
     "SK457": ("tasks", "task texts 0, 1, 2, ..., and rows that use those of their episode", "the tasks table belongs "
               "to another recording, or was edited", "take meta/tasks from the same copy as the data"),
     "SK458": ("time stamps", f"frame_index / fps, within {TIME_TOLERANCE_S:g} s", "frames were dropped, or fps was "
-              "changed after recording", "put the true fps into meta/info.json, or resample the dataset"),
+              "changed after recording", "put the true fps into meta/info.json, or smolkit edit resample"),
     "SK459": ("real clock", f"moments that ascend at fps within {MOST_OFF:.0%}, no gap of {GAP_PERIODS} periods",
               "the loop was slower than it claims, or stood still: a policy learns a wrong speed, or a jump",
               "record at a lower rate; discard the episode with the gap"),
@@ -68,9 +68,9 @@ RULES = {      # code: name, what is expected, likely cause, next step
     "SK466": ("pictures decode", "first, middle and last of each episode", "bytes were lost or changed in a copy",
               "copy the file again from where it is whole"),
     "SK467": ("statistics of numbers", "those of the rows", "they were kept from before an edit, or are another "
-              "dataset's: a policy normalises with them", "compute them again: smolkit edit writes exact ones"),
+              "dataset's: a policy normalises with them", "compute them again: smolkit edit stats FOLDER NEW_FOLDER"),
     "SK468": ("statistics of pictures", "those of the pictures", "they were kept from before an edit, or are another "
-              "dataset's", "compute them again: smolkit edit writes exact ones"),
+              "dataset's", "compute them again: smolkit edit stats FOLDER NEW_FOLDER"),
     "SK469": ("no leftovers", "a folder with nothing but the dataset", "a recording or a conversion was killed",
               f"{RESUME}; look at what is left, then delete it: it would be pushed along"),
 }
