@@ -23,28 +23,34 @@ from tempfile import TemporaryDirectory
 from smolkit import __version__
 from smolkit.data import bundle
 from smolkit.data.copies import copy_whole
+from smolkit.data.layout import inside
 from smolkit.data.push import dataset_files
 from smolkit.data.schema import INFO_PATH
 from smolkit.report import SmolkitError
 
 SOURCE = Path(__file__).parents[2]                                 # the repository, where smolkit runs from it
+_SECRET = re.compile(r"\.env$|^id_(rsa|dsa|ecdsa|ed25519)$|\.(pem|key|p12|pfx)$|secret|password|credential"
+                     r"|(?<!special_)(?<!added_)tokens?(?![a-z])", re.I)           # not the files of a tokenizer
 
 
 def pack(place: Path, things: Sequence[Path], torch: bool = True, wheels: bool = True) -> Path:
     """Writes the bundle, whole or not at all; what broke off goes on. `torch=False`: where PyTorch is there already.
 
     A dataset comes with what belongs to it, any other folder as it is without hidden files. Errors: SK499 a thing that
-    is nothing or shares its name, no source of smolkit, pip's own words; SK498 for disks; those of the reader.
+    is nothing or shares its name, a name like a secret's, no source of smolkit, pip's own words; SK405 a link that
+    leads out of its folder; SK498 for disks; those of the reader.
     """
     files: dict[str, Path | bytes] = {}
+    contents: list[str] = []
     for thing in things:
         name, found = _contents(thing)
         if not found or name in bundle.OURS or any(path.startswith(f"{name}/") for path in files):
             raise SmolkitError("SK499", f"{thing} to have files, and a name of its own", "nothing, or a name twice",
                                "a typing mistake, or two folders of one name", "rename one of them")
         files |= {f"{name}/{path}": source for path, source in found.items()}
+        contents.append(name)
     index = {"format": 1, "smolkit": __version__, "torch": torch,
-             "computer": bundle.computer() if wheels else None, "contents": [_contents(thing)[0] for thing in things]}
+             "computer": bundle.computer() if wheels else None, "contents": contents}
     files |= {bundle.INDEX: json.dumps(index, indent=2).encode(), "install.py": Path(bundle.__file__).read_bytes(),
               "README.txt": str(bundle.__doc__).encode()}
     with TemporaryDirectory(prefix="smolkit-wheels-") as scratch:
@@ -58,8 +64,12 @@ def _contents(thing: Path) -> tuple[str, dict[str, Path]]:
         return f"datasets/{thing.resolve().name}", dataset_files(thing)
     kind = "policies/" if (thing / "config.json").is_file() else ""
     found = [path.relative_to(thing) for path in sorted(thing.rglob("*")) if path.is_file()]
-    return kind + thing.resolve().name, {path.as_posix(): thing / path for path in found if not any(
-        part.startswith(".") or part == "__pycache__" for part in path.parts)}
+    names = [path.as_posix() for path in found if not any(
+        part.startswith(".") or part == "__pycache__" for part in path.parts)]
+    if secret := [name for name in names if _SECRET.search(Path(name).name)]:
+        raise SmolkitError("SK499", f"no secrets in {thing}", f"by their names: {', '.join(secret[:5])}",
+                           "a key or a password was kept beside the work", "move it elsewhere, or rename what is none")
+    return kind + thing.resolve().name, {name: inside(thing, name) for name in names}
 
 
 def _wanted(scratch: Path, torch: bool) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from smolkit.data.files import damaged, read_bytes
+from smolkit.data.layout import inside
 from smolkit.data.reader import Dataset
 from smolkit.report import Check, Report
 
@@ -42,14 +43,15 @@ def private_data(dataset: Dataset, sheet: Path, licence: str | None = None, look
     """All that somebody should have looked at before a dataset leaves; `sheet` is written, a JPEG of its pictures.
 
     licence: what others may do with it; nobody can choose that for you. looked: the person saw the sheet, and accepts
-    what was found. All SK495.
+    what was found. All SK495; SK405 for a link to the outside.
     """
     root = dataset.root
     _draw(dataset, sheet)
     media = [found for file in sorted({span.file for episode in dataset.episodes for span in episode.videos.values()})
              for found in _in_video(root, file)]
-    texts = {path.relative_to(root).as_posix(): read_bytes(path).decode("utf-8", errors="replace")
-             for path in [*sorted((root / "meta").glob("*.json*")), root / "README.md"] if path.is_file()}
+    names = [path.relative_to(root).as_posix() for path in [*sorted((root / "meta").glob("*.json*")),
+                                                            root / "README.md"] if path.is_file()]
+    texts = {name: read_bytes(inside(root, name)).decode("utf-8", errors="replace") for name in names}
     texts["instructions"] = "\n".join(dataset.tasks)
     words = [found for where, text in texts.items() for found in found_in(where, text)]
 

@@ -2,13 +2,14 @@
 
     push_dataset("recordings/cube", "anna/red_cube", sheet=Path("look.jpg"), licence="cc-by-4.0", looked=True)
 
-Only what belongs to it goes: what its tables name, and they. No locks, no journals, no scratch pictures.
+Only what belongs to it goes: what its tables name, and they. No locks, no journals, no scratch pictures, no notes.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,16 +18,20 @@ import numpy as np
 from PIL import Image
 
 from smolkit import hub
+from smolkit.data.bundle import SUMS
 from smolkit.data.checks.structure import check_dataset
 from smolkit.data.claim import CLAIM_NAME, Claim
 from smolkit.data.hub import episode_files
-from smolkit.data.layout import load_layout
+from smolkit.data.layout import inside, load_layout
 from smolkit.data.privacy import private_data
 from smolkit.data.reader import Dataset
-from smolkit.data.schema import INFO_PATH
+from smolkit.data.rewrite import EDITS_PATH
+from smolkit.data.schema import EXTRA_PATH, INFO_PATH, STATS_PATH, TASKS_PATH
 from smolkit.report import Report
 
 GIF_FRAMES, GIF_PX = 40, 160                   # 1.5 bytes a pixel at worst: 1.5 MB, where people wait for 2
+KNOWN = (INFO_PATH, STATS_PATH, TASKS_PATH, EXTRA_PATH, EDITS_PATH, "README.md",
+         "meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl")          # the last three: v2.0, v2.1
 _CARD = """---
 license: {licence}
 task_categories:
@@ -78,12 +83,25 @@ def push_dataset(root: Path | str, name: str, *, sheet: Path, licence: str | Non
 
 
 def dataset_files(root: Path) -> dict[str, Path]:
-    """Path in the dataset -> file, of all that belongs to it. SK417 while somebody records into it."""
+    """Path in the dataset -> file, of all that belongs to it; a warning names what else is there, and stays.
+
+    Errors: SK417 while somebody records into it, SK403 and SK405 for files that are absent or links to the outside.
+    """
     if (root / CLAIM_NAME).exists():
         Claim(root).release()                      # completes what a killed one had decided on
-    meta = [path.relative_to(root).as_posix() for path in sorted([*(root / "meta").rglob("*"), root / "README.md"])
-            if path.suffix in (".json", ".jsonl", ".parquet", ".md") and path.is_file()]
-    return {name: root / name for name in [*episode_files(load_layout(root)), *meta]}
+    names = [*episode_files(load_layout(root)), *_found(root, "meta/episodes/chunk-*/file-*.parquet"),
+             *(name for name in KNOWN if (root / name).is_file())]
+    left = [name for name in _found(root, "**/*") if name not in {*names, SUMS}]
+    if left:
+        warnings.warn(f"SK495 {len(left)} files are no part of the dataset and stay behind: {', '.join(left[:5])}"
+                      + ", ..." * (len(left) > 5), stacklevel=2)
+    return {name: inside(root, name) for name in names}
+
+
+def _found(root: Path, pattern: str) -> list[str]:
+    """Files that are not hidden, relative to the root."""
+    found = [path.relative_to(root) for path in sorted(root.glob(pattern)) if path.is_file()]
+    return [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
 
 
 def card(dataset: Dataset, name: str, licence: str, quality: Report) -> dict[str, bytes]:

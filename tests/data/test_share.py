@@ -42,6 +42,31 @@ def test_a_copy_is_whole_and_compared(made, tmp_path):
     assert len(Dataset(back)) == 7 and not (back / bundle.SUMS).exists()
 
 
+def test_only_what_the_format_knows_leaves_and_the_rest_is_named(made, tmp_path):
+    root = shutil.copytree(made, tmp_path / "cube")
+    for name in ("meta/secret.json", "meta/notes.md", "meta/episodes/mine.parquet"):
+        (root / name).write_text("x")
+    for name in ("README.md", "meta/edits.json", "meta/tasks.jsonl"):
+        (root / name).write_text("{}")
+    with pytest.warns(UserWarning, match=r"3 files.*meta/episodes/mine.parquet, meta/notes.md, meta/secret.json"):
+        files = dataset_files(root)
+    assert set(files) == {*dataset_files(made), "README.md", "meta/edits.json", "meta/tasks.jsonl"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/chunk-000/file-000.parquet"])
+def test_no_link_takes_a_file_of_yours_along(made, tmp_path, name):
+    root = shutil.copytree(made, tmp_path / "cube")
+    dataset = Dataset(root)
+    (tmp_path / "mine.txt").write_text("by anna@example.org")
+    (root / name).unlink(missing_ok=True)
+    (root / name).symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(SmolkitError, match="SK405"):
+        dataset_files(root)
+    if name == "README.md":
+        with pytest.raises(SmolkitError, match="SK405"):
+            private_data(dataset, tmp_path / "look.jpg")
+
+
 def test_a_copy_that_broke_off_has_no_name_and_goes_on(made, tmp_path):
     files, place = dataset_files(made), tmp_path / "cube"
     with pytest.raises(SmolkitError, match=r"SK498(.|\n)*what arrived is kept"):
@@ -142,6 +167,33 @@ def test_a_bundle_of_data_is_whole_and_copied_beside_what_is_there(made, tmp_pat
     assert {path.name for path in mine.iterdir()} == {"notebooks", "datasets"}
     with pytest.raises(SmolkitError, match="SK499"):
         pack(tmp_path / "other", [made, shutil.copytree(made, tmp_path / "again" / "cube")], wheels=False)
+
+
+def test_a_bundle_takes_no_file_from_outside_by_a_link(tmp_path):
+    lessons = tmp_path / "notebooks"
+    lessons.mkdir()
+    (lessons / "01.ipynb").write_text("{}")
+    (lessons / "same.ipynb").symlink_to("01.ipynb")
+    assert (pack(tmp_path / "room", [lessons], wheels=False) / "notebooks/same.ipynb").is_file()
+    (lessons / "02.ipynb").symlink_to("/etc/passwd")
+    with pytest.raises(SmolkitError, match=r"SK405(.|\n)*02\.ipynb"):
+        pack(tmp_path / "other", [lessons], wheels=False)
+
+
+@pytest.mark.parametrize("name, secret", [
+    ("prod.env", True), ("id_rsa", True), ("hf_token", True), ("TOKENS.txt", True), ("key.pem", True),
+    ("client_secret.json", True), ("keys/id_ed25519", True), ("passwords.csv", True),
+    ("tokenizer_config.json", False), ("special_tokens_map.json", False), ("added_tokens.json", False),
+    ("environment.yml", False), ("keyframes.csv", False), ("tokenize.py", False)])
+def test_a_bundle_takes_no_secrets(tmp_path, name, secret):
+    path = tmp_path / "things" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    if secret:
+        with pytest.raises(SmolkitError, match=rf"SK499(.|\n)*{name}"):
+            pack(tmp_path / "room", [tmp_path / "things"], wheels=False)
+    else:
+        assert (pack(tmp_path / "room", [tmp_path / "things"], wheels=False) / "things" / name).is_file()
 
 
 def test_a_bundle_for_another_computer_says_so(made, tmp_path):
