@@ -82,7 +82,7 @@ def found_in(where: str, text: str) -> list[str]:
 
 def _in_video(root: Path, file: str) -> list[str]:
     try:
-        with av.open(str(root / file)) as container:
+        with av.open(str(inside(root, file))) as container:
             tags = [*container.metadata.items(), *(item for one in container.streams for item in one.metadata.items())]
             sound = [f"{file}: an audio track"] * bool(container.streams.audio)
     except (OSError, ValueError) as error:                             # every av error is one of the two

@@ -93,7 +93,7 @@ def dataset_files(root: Path) -> dict[str, Path]:
              *(name for name in KNOWN if (root / name).is_file())]
     left = [name for name in _found(root, "**/*") if name not in {*names, SUMS}]
     if left:
-        warnings.warn(f"SK495 {len(left)} files are no part of the dataset and stay behind: {', '.join(left[:5])}"
+        warnings.warn(f"SK495 left behind, as no part of the dataset ({len(left)}): {', '.join(left[:5])}"
                       + ", ..." * (len(left) > 5), stacklevel=2)
     return {name: inside(root, name) for name in names}
 

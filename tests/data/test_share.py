@@ -48,7 +48,7 @@ def test_only_what_the_format_knows_leaves_and_the_rest_is_named(made, tmp_path)
         (root / name).write_text("x")
     for name in ("README.md", "meta/edits.json", "meta/tasks.jsonl"):
         (root / name).write_text("{}")
-    with pytest.warns(UserWarning, match=r"3 files.*meta/episodes/mine.parquet, meta/notes.md, meta/secret.json"):
+    with pytest.warns(UserWarning, match=r"\(3\): meta/episodes/mine.parquet, meta/notes.md, meta/secret.json"):
         files = dataset_files(root)
     assert set(files) == {*dataset_files(made), "README.md", "meta/edits.json", "meta/tasks.jsonl"}
 
