@@ -26,7 +26,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-from smolkit.data.files import JOURNAL, PENDING, complete, write_failure
+from smolkit.data.files import JOURNAL, PENDING, complete, decided_here, write_failure
 from smolkit.lock import locked, owner, signed, still_there
 from smolkit.report import SmolkitError
 
@@ -46,7 +46,10 @@ class Claim(AbstractContextManager):
         self._file.seek(0)
         signed(self._file)
         with self.kept_if_fine():
-            repaired = complete(root)
+            try:
+                repaired = complete(root)
+            except OSError as error:
+                raise write_failure(root, error) from error
         if killed.isdigit():
             repaired.insert(0, f"process {killed} was killed here: an episode that was not saved is lost")
         if repaired:
@@ -89,17 +92,29 @@ class Claim(AbstractContextManager):
                            "end it there: recorder.close(), or Kernel > Shut Down; or record into another folder")
 
 
-def settle(root: Path) -> None:
-    """Before reading: completes what a killed writer had decided on; leaves a living one alone."""
+def settle(root: Path, writes: bool = True) -> None:
+    """Before reading: completes what a killed writer had decided on in this very folder; leaves a living one alone.
+
+    Errors: SK437 where the change came with the folder, or where one waits for whom only looks (`writes` False).
+    """
     if not root.exists():
         from smolkit.data.swap import mend  # which claims folders: it comes after this module
         mend(root)
     if (root / PENDING / JOURNAL).is_file():
         try:
-            Claim(root).release()
+            with suppress(FileNotFoundError):      # a living one has just completed it
+                if not (writes and decided_here(root)):
+                    raise _unfinished(root)
+                Claim(root).release()
         except SmolkitError as error:
-            if error.code != "SK417":
+            if error.code not in ("SK403", "SK417"):
                 raise
+
+
+def _unfinished(root: Path) -> SmolkitError:
+    return SmolkitError("SK437", f"no change under way in {root}", f"one that was decided on: {root / PENDING}",
+                        "its writer was killed or is writing now; or the folder was copied, or comes from a stranger",
+                        "if you trust it: DatasetWriter.resume(root).finalize() completes the change")
 
 
 def claim_new(root: Path) -> Claim:

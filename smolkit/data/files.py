@@ -12,7 +12,8 @@
 
 A full disk shows itself while the files are prepared, when nothing old has been touched yet; a rename needs no
 space. The journal is the point of decision: a change that was killed before it leaves no trace, one that was
-killed after it is completed by whoever opens the folder next.
+killed after it is completed by whoever opens the folder next, unless the folder was copied or came from elsewhere:
+then by its next writer.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 from smolkit.report import SmolkitError
 
 PENDING, JOURNAL = ".pending", "journal.json"     # a change that is being prepared: a folder in the dataset's root
+LONGEST = 200                              # characters that an error repeats of what a journal says
 MOST_BYTES = 2**28                         # of a JSON file; as objects it takes several times as much memory
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -102,7 +105,7 @@ class Transaction:
         for number in range(len(self._places)):
             with open(pending / str(number), "rb+") as file:
                 os.fsync(file.fileno())
-        journal = {"what": self.what, "places": self._places, "remove": self._removed}
+        journal = {"what": self.what, "places": self._places, "remove": self._removed, "here": pending.stat().st_ino}
         write_synced(pending / "journal.part", json.dumps(journal).encode())
         sync_folder(pending)
         self.committing = True
@@ -130,7 +133,7 @@ def complete(root: Path) -> list[str]:
         left = [path.name for path in pending.iterdir()]
         shutil.rmtree(pending)
         return [f"removed {len(left)} files of a change that had not been decided on"] if left else []
-    what, places, removed = _read_journal(root)
+    what, places, removed, _ = _read_journal(root)
     for number, place in enumerate(places):
         if (pending / str(number)).exists():       # else it was renamed before the kill
             os.replace(pending / str(number), place)
@@ -143,20 +146,32 @@ def complete(root: Path) -> list[str]:
     return [f"completed: {what}"]
 
 
-def _read_journal(root: Path) -> tuple[str, list[Path], list[Path]]:
-    """A dataset may come from a stranger, and so may its journal: no path leaves the folder, by links neither."""
+def decided_here(root: Path) -> bool:
+    """Did the change that waits begin in this very folder? A copy, a download or an archive has other inodes."""
+    return _read_journal(root)[3] == (root / PENDING).stat().st_ino
+
+
+def _read_journal(root: Path) -> tuple[str, list[Path], list[Path], Any]:
+    """A dataset may come from a stranger, and so may its journal: it names files inside the folder, no more."""
     path = root / PENDING / JOURNAL
     try:
-        journal = json.loads(path.read_bytes())
+        journal = json.loads(read_bytes(path))
         places, removed = ([root / name for name in journal[key]] for key in ("places", "remove"))
-        if all(place.resolve().is_relative_to(root.resolve()) for place in [*places, *removed]):
-            return str(journal["what"]), places, removed
-        found = "a path outside of it"
+        if not path.parent.is_symlink() and all(_is_of(root, place) for place in [*places, *removed]):
+            return str(journal["what"])[:LONGEST], places, removed, journal.get("here")
+        found = "a path that is no file of it"
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        found = f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"[:LONGEST]
     raise SmolkitError("SK437", f"a journal of changes inside {root}", f"{found} in {path}",
                        "the folder was made or edited by something else than smolkit",
                        f"remove the folder {path.parent}; then check the dataset")
+
+
+def _is_of(root: Path, place: Path) -> bool:
+    """May a change put or remove this file? Its folder was made before the journal; links do not lead out."""
+    real, home = place.resolve(), root.resolve()
+    inside = real.is_relative_to(home) and not real.is_relative_to(home / PENDING)
+    return inside and len(os.fsencode(place.name)) < 256 and place.parent.is_dir() and not place.is_dir()
 
 
 def write_synced(path: Path, content: bytes) -> None:

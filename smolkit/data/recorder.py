@@ -31,7 +31,7 @@ from smolkit.arm.calibration import Calibration
 from smolkit.cameras.camera import CameraRole
 from smolkit.cameras.passport import Passport
 from smolkit.data.claim import settle
-from smolkit.data.schema import EXTRA_PATH, INFO_PATH, read_object
+from smolkit.data.schema import EXTRA_PATH, INFO_PATH, Info, read_object
 from smolkit.data.writer import DatasetWriter
 from smolkit.report import SmolkitError
 from smolkit.teleop.loop import Step
@@ -44,7 +44,7 @@ class Recorder(AbstractContextManager):
     travels with the data. notes (JSON) are of the dataset, provenance (JSON: the kit file's name, the profile) of this
     session; both go to meta/smolkit.json. codec: "h264" or "av1", of a new dataset. Errors: SK417 another recorder has
     the folder; SK430 begun twice, or without an instruction; SK431 the folder's dataset was recorded with another
-    calibration.
+    calibration, SK438 at another rate or with other cameras.
     """
 
     def __init__(self, root: Path | str, *, fps: int = 10, cameras: Iterable[CameraRole] = (), task: str = "",
@@ -96,6 +96,7 @@ class Recorder(AbstractContextManager):
     def begin(self, task: str | None = None, policy: Mapping[str, Any] | None = None) -> None:
         """From now on steps are kept, under this instruction; `policy`: name and hash of what acts in it."""
         with self._lock:
+            self._writer.check_open()
             self.task = self.task if task is None else task
             if self._recording or not self.task.strip():
                 raise SmolkitError("SK430", "one episode at a time, with an instruction",
@@ -162,6 +163,7 @@ def open_writer(root: Path, *, calibration: Calibration | None = None, **header:
     writer = DatasetWriter.resume(root, provenance=header.get("provenance"))
     try:
         _check_arm(root, calibration)
+        _check_header(writer.info, header["fps"], header.get("cameras", ()))
     except SmolkitError:
         writer.finalize()
         raise
@@ -172,6 +174,19 @@ def recorded_calibration(root: Path) -> Calibration | None:
     """The calibration of the arm that a dataset was recorded with, where it says so."""
     found = (read_object(root / EXTRA_PATH) if (root / EXTRA_PATH).is_file() else {}).get("calibration")
     return Calibration.from_dict(found) if found else None
+
+
+def _check_header(info: Info, fps: int, cameras: Iterable[CameraRole]) -> None:
+    """Another rate teaches a policy another speed; the cameras' sizes are those of the videos."""
+    before = {"fps": info.fps, **{key: info.features[key].hwc() for key in info.video_keys}}
+    now = {"fps": fps, **{role.feature: (role.height_px, role.width_px, 3) for role in cameras}}
+    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differ:
+        old, new = ("; ".join(f"{key} {of[key]}" if key in of else f"no {key}" for key in differ)
+                    for of in (before, now))
+        raise SmolkitError("SK438", f"what the dataset was recorded with: {old}", new,
+                           "another profile or camera, or the folder of another recording",
+                           "record with the same rate and cameras, or into a new folder")
 
 
 def _check_arm(root: Path, calibration: Calibration | None) -> None:

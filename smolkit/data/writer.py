@@ -98,13 +98,15 @@ class DatasetWriter(AbstractContextManager):
                provenance: Mapping[str, Any] | None = None) -> DatasetWriter:
         """Continues a dataset after its last saved episode.
 
-        What a kill left is completed or removed, and a RuntimeWarning says so.
+        What a kill left is completed or removed, and a RuntimeWarning says so. Errors: SK436 where a feature is
+        of a kind that is read, not written (pictures in the table, matrices), and those of `load_store`.
         """
         if not (Path(root) / INFO_PATH).is_file():
             raise missing(Path(root) / INFO_PATH)
         claim = Claim(Path(root))                  # first: what another one is just writing is nobody's leftover
         with claim.kept_if_fine():
             store = load_store(Path(root))
+            _check_writable(store.state.info)
             found = [feature.extra.get("info", {}).get("video.codec") for feature in store.state.info.features.values()
                      if feature.is_video]
             return cls(claim, store, choose_codec(next(filter(None, found), None)), limits, provenance)
@@ -139,7 +141,7 @@ class DatasetWriter(AbstractContextManager):
         Raises SmolkitError SK411 for a missing, unknown, misshapen or non-finite value, and SK434 where an encoder
         failed; nothing is added, and what was added before can be saved.
         """
-        self._check_open()
+        self.check_open()
         row = self._checked(frame, task)
         images = {key: row.pop(key) for key in self.info.video_keys}
         if self._encoder is None:
@@ -172,7 +174,7 @@ class DatasetWriter(AbstractContextManager):
         Raises SmolkitError SK407 when the disk is full: everything earlier is kept, and so is this
         episode; free some space and call it again.
         """
-        self._check_open()
+        self.check_open()
         if not self._rows:
             raise SmolkitError("SK412", "an episode with at least one frame", "none",
                                "save_episode() was called twice, or before add_frame()", "record first")
@@ -209,7 +211,7 @@ class DatasetWriter(AbstractContextManager):
 
     def remove_last_episode(self) -> None:
         """Takes back the episode saved last, to record it again. Errors: SK435 where none was since the opening."""
-        self._check_open()
+        self.check_open()
         self._store.remove_last()
 
     def discard_episode(self) -> int:
@@ -245,7 +247,8 @@ class DatasetWriter(AbstractContextManager):
     def _forget(self) -> None:
         self._encoder, self._encoded, self._rows, self._tasks, self._pauses = None, None, [], [], []
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """SK413 after `finalize`."""
         if self.closed:
             raise SmolkitError("SK413", "an open writer", "one that was finalized",
                                "the with block has ended", "DatasetWriter.resume(root)")
@@ -273,9 +276,18 @@ def _features(cameras: list[CameraRole], more: Mapping[str, Feature]) -> dict[st
     return features
 
 
+def _check_writable(info: Info) -> None:
+    for key, feature in info.features.items():
+        try:
+            _check_feature(key, feature)
+        except SmolkitError as error:
+            raise SmolkitError("SK436", error.expected, error.found, "another program recorded this dataset",
+                               "record into a new folder with DatasetWriter.create") from error
+
+
 def _check_feature(key: str, feature: Feature) -> None:
     check_name(key)
-    if feature.is_video and any(side % 2 or side < 16 for side in feature.shape[:2]):
+    if feature.is_video and any(side % 2 or side < 16 for side in feature.hwc()[:2]):
         raise _unfit(f"{key} of even size, 16 px or more (video halves the colour)", str(feature.shape))
     known = feature.is_number or feature.dtype == "string"
     if not feature.is_video and not (known and len(feature.shape) == 1):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from smolkit.cameras.camera import CameraRole
+from smolkit.data.checks.structure import check_dataset
 from smolkit.data.files import JOURNAL, PENDING, Transaction
 from smolkit.data.reader import Dataset
 from smolkit.data.video import available_codecs
@@ -299,3 +300,64 @@ def test_a_writer_does_not_overwrite_and_does_not_write_after_its_end(tmp_path):
     writer.finalize()
     with pytest.raises(SmolkitError, match="SK413"):
         writer.add_frame(frame(0, 0), "push")
+
+
+def killed_at(root: Path, **journal) -> Path:
+    """A dataset with the journal of a change, decided on elsewhere unless `journal` says otherwise."""
+    (root / PENDING).mkdir(parents=True)
+    (root / PENDING / "0").write_text("theirs")
+    (root / PENDING / JOURNAL).write_text(json.dumps({"what": "gone", "places": [], "remove": []} | journal))
+    return root
+
+
+def test_a_journal_that_came_with_the_folder_is_not_carried_out_by_readers(tmp_path):
+    root = killed_at(new(tmp_path / "set", [6]), remove=["meta/stats.json", "data/chunk-000/file-000.parquet"])
+    before = content_of(root)
+    for reads in (Dataset, check_dataset):
+        with pytest.raises(SmolkitError, match="SK437"):
+            reads(root)
+        assert content_of(root) == before
+
+
+def test_a_copy_of_a_half_made_change_is_completed_by_its_next_writer_alone(tmp_path):
+    copy = shutil.copytree(killed_while_saving(tmp_path, True, 5), tmp_path / "copy")
+    with pytest.raises(SmolkitError, match="SK437"):
+        Dataset(copy)
+    with pytest.warns(RuntimeWarning, match="completed: episode 1 was saved"):
+        DatasetWriter.resume(copy).finalize()
+    check_content(copy, [6, 6])
+
+
+def test_a_check_writes_nothing_even_where_a_reader_would_complete_a_change(tmp_path):
+    root = killed_while_saving(tmp_path, True, 5)
+    before = content_of(root)
+    with pytest.raises(SmolkitError, match="SK437"):
+        check_dataset(root)
+    assert content_of(root) == before
+
+
+@pytest.mark.parametrize("journal", [
+    {"remove": ["data"]}, {"places": ["meta"]}, {"places": ["aa/bb"]}, {"remove": [f"{PENDING}/{JOURNAL}"]},
+    {"places": ["a" * 5000]}, {"remove": ["meta/info.json/x"]}, {"places": [""]}, {"places": 7}, {"what": ["x"] * 9999, "places": ["/"]}])
+def test_a_journal_that_no_writer_of_ours_made_is_refused(tmp_path, journal):
+    root = killed_at(tmp_path / "set", **journal)
+    for name in ("data", "meta"):
+        (root / name).mkdir()
+    (root / "meta/info.json").write_text("{}")
+    before = content_of(root)
+    with pytest.raises(SmolkitError, match="SK437") as caught:
+        DatasetWriter.resume(root)
+    assert content_of(root) == before and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("feature", [
+    {"dtype": "image", "shape": [32, 32, 3], "names": ["height", "width", "channels"]},
+    {"dtype": "float32", "shape": [4, 4], "names": None}])
+def test_a_dataset_with_columns_that_are_not_written_is_not_continued(tmp_path, feature):
+    root = new(tmp_path / "set", [])
+    info = json.loads((root / "meta/info.json").read_text())
+    info["features"]["observation.more"] = feature
+    (root / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(SmolkitError, match="SK436(.|\n)*observation.more"):
+        DatasetWriter.resume(root)
+    assert not list(root.glob(".*"))

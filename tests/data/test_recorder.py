@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,7 +33,7 @@ def step(index: int) -> Step:
 
 
 def recorder(root, **more) -> Recorder:
-    return Recorder(root, cameras=[FRONT], **{"task": "wave", "calibration": MINE} | more)
+    return Recorder(root, **{"cameras": [FRONT], "task": "wave", "calibration": MINE} | more)
 
 
 def show(one: Recorder, steps: int) -> None:
@@ -66,6 +67,25 @@ def test_an_arm_that_was_calibrated_anew_does_not_go_on_in_the_old_dataset(tmp_p
     with pytest.raises(SmolkitError, match="SK431"):
         recorder(tmp_path / "set", calibration=other)
     recorder(tmp_path / "set").close()
+
+
+@pytest.mark.parametrize("other, words", [
+    ({"fps": 30}, "fps 10.*\n.*fps 30"), ({"cameras": []}, "images.front.*\n.*: no "),
+    ({"cameras": [replace(FRONT, width_px=64)]}, "(32, 32, 3).*\n.*(32, 64, 3)")])
+def test_another_rate_or_other_cameras_do_not_go_on_in_the_old_dataset(tmp_path, other, words):
+    recorder(tmp_path / "set").close()
+    with pytest.raises(SmolkitError, match="SK438") as caught:
+        recorder(tmp_path / "set", **other)
+    assert re.search(words.replace("(", r"\(").replace(")", r"\)"), str(caught.value))
+    assert not list((tmp_path / "set").glob(".*"))
+
+
+def test_nothing_begins_after_the_end(tmp_path):
+    one = recorder(tmp_path / "set")
+    one.close()
+    with pytest.raises(SmolkitError, match="SK413"):
+        one.begin()
+    assert not one.recording
 
 
 @pytest.mark.parametrize("task", ["", "  "])

@@ -114,10 +114,11 @@ class Facts:
 def gather(root: Path) -> Facts:
     """Reads the tables and the rows file by file.
 
-    Raises SK401 to SK405 for meta/info.json, and for what is no file in meta/, or leads out of the folder.
+    Raises SK401 to SK405 for meta/info.json, and for what is no file in meta/, or leads out of the folder; SK437
+    where a change waits to be completed, for a check writes nothing.
     """
     inside_meta(root)
-    settle(root)
+    settle(root, writes=False)
     facts = Facts(root, load_info(root))
     if facts.info.total_episodes or (root / "meta/episodes").exists() or (root / "meta/episodes.jsonl").exists():
         (_tables_v3 if facts.v3 else _tables_v2)(facts)
