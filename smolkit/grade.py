@@ -205,8 +205,13 @@ def _grade_apart(path: Path, lesson: str) -> Grade:
         except subprocess.TimeoutExpired:
             return Grade(name, (), f"not graded within {TIMEOUT_S:.0f} s")
         except (OSError, ValueError, KeyError):
-            said = plain(done.stderr.decode("utf-8", "replace").strip()) or f"it ended with code {done.returncode}"
-            return Grade(name, (), said[-500:])
+            return Grade(name, (), _why(done))
+
+
+def _why(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What a grader said before it ended: 2 is an error that teaches; of a crash only the last line matters."""
+    said = plain(done.stderr.decode("utf-8", "replace").strip())
+    return (said if done.returncode == 2 else said.split("\n")[-1])[-500:] or f"it ended with code {done.returncode}"
 
 
 def _limited() -> None:

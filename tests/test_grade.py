@@ -7,6 +7,7 @@ import io
 import json
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -140,6 +141,14 @@ def test_a_class_is_graded_apart_and_a_broken_hand_in_takes_nobody_down(tmp_path
     assert "not graded within" in grading._grade_apart(tmp_path / "room" / "ada", "01").error
     _, hostile, ada = csv.reader(io.StringIO(to_csv(grades)))
     assert hostile[0] == "'--json=x?[2J" and ada[:6] == ["ada", "01", "10", "10", "4", "6"]
+
+
+@pytest.mark.parametrize(("code", "stderr", "told"), [
+    (1, b"Traceback:\n  a line\nMemoryError: \x1b[2J\n", "MemoryError: ?[2J"),
+    (2, b"SK1 a\n  next: b", "SK1 a\n  next: b"),
+    (-9, b"", "it ended with code -9")])
+def test_a_crash_is_told_by_its_last_line_and_an_error_that_teaches_whole(code, stderr, told):
+    assert grading._why(subprocess.CompletedProcess([], code, None, stderr)) == told
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

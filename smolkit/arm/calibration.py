@@ -175,7 +175,7 @@ class Calibration:
         """
         try:
             table = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SmolkitError("SK120", f"a calibration file at {path}", f"{type(error).__name__}: {error}",
                                "the arm was never calibrated on this computer, or the file is damaged",
                                "smolkit calibrate PORT --out FILE") from error

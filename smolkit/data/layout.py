@@ -25,6 +25,7 @@ from smolkit.data.schema import TASKS_PATH, Info, load_info, whole
 from smolkit.report import SmolkitError
 
 LONGEST_S = 1e9                    # of a video: thirty years
+MOST_TASKS = 300_000               # a few megabytes hold twenty million short ones
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,10 @@ def _span(info: Info, key: str, row: dict[str, Any]) -> VideoSpan:
 def read_tasks(root: Path) -> list[str]:
     """Task texts by task_index; the text is whatever string column there is (its name differs by release)."""
     path = root / TASKS_PATH
+    footer = open_table(path).metadata
+    rows = sum(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+    if rows > MOST_TASKS:
+        raise damaged(path, f"{rows:,} tasks, more than {MOST_TASKS:,}")
     table = read_table(path)
     texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if len(texts) != 1 or "task_index" not in table.column_names:
@@ -187,7 +192,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _by_index(path: Path, tasks: dict[int, str]) -> list[str]:
     if set(tasks) != set(range(len(tasks))):
-        raise damaged(path, f"task indices {list(tasks)}, not 0..{len(tasks) - 1}")
+        raise damaged(path, f"task indices {list(tasks)[:9]}, not 0..{len(tasks) - 1}")
     return [tasks[index] for index in range(len(tasks))]
 
 

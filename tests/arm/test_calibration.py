@@ -163,7 +163,7 @@ def test_a_wrong_file_is_refused_with_a_reason(name, tmp_path):
     assert error.value.next_step == "smolkit calibrate PORT --out FILE"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"shoulder_pan": {"id"', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"", b'{"shoulder_pan": {"id"', b"\xff\xfe\x00", b'{"a":' + b"[" * 100_000])
 def test_a_damaged_file_is_refused(content, tmp_path):
     path = tmp_path / "arm.json"
     path.write_bytes(content)

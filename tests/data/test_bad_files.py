@@ -18,6 +18,7 @@ import pytest
 from smolkit.data import columns
 from smolkit.data.checks.structure import structure_checks
 from smolkit.data.columns import read_table
+from smolkit.data.layout import MOST_TASKS, read_tasks
 from smolkit.data.pictures import decode_image
 from smolkit.data.reader import Dataset, load_stats
 from smolkit.data.schema import Feature, fill
@@ -312,6 +313,14 @@ def test_a_long_text_that_many_rows_repeat(tmp_path, monkeypatch):
     pq.write_table(pa.table({"a": column}), tmp_path / "few.parquet", compression="zstd", store_schema=False)
     with pytest.raises(SmolkitError, match="SK404"):
         read_table(tmp_path / "few.parquet")
+
+
+def test_a_table_of_too_many_tasks_is_not_unfolded(root):
+    numbers = np.arange(MOST_TASKS + 1)
+    texts = pa.DictionaryArray.from_arrays(np.zeros_like(numbers), ["a"]).dictionary_decode()
+    pq.write_table(pa.table({"task_index": numbers, "task": texts}), root / TASKS, compression="zstd")
+    with pytest.raises(SmolkitError, match=f"SK404.*(?s:.*){len(numbers):,} tasks"):
+        read_tasks(root)
 
 
 def test_a_picture_that_promises_more_than_it_may(root):

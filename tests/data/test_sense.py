@@ -16,7 +16,9 @@ from smolkit.cameras.camera import CameraRole
 from smolkit.data.checks.card import quality_card
 from smolkit.data.checks.evidence import Evidence, Finding
 from smolkit.data.checks.sense import sense_findings
+from smolkit.data.checks.statistics import _numbers
 from smolkit.data.reader import Dataset
+from smolkit.data.stats import column_stats
 from smolkit.data.writer import DatasetWriter
 
 FPS, ROWS, LAG, HIGH, WIDE = 10, 36, 1, 48, 64
@@ -162,6 +164,32 @@ def test_what_is_no_fault_is_a_remark(tmp_path):
             if one.task == TASKS[1] else one for one in told]
     found = asked(record(tmp_path / "two", told))
     assert not red(found) and found["SK481"][0].remark and "100%" in found["SK481"][0].check.found
+
+
+def test_one_off_tasks_are_no_misspelling(tmp_path):
+    named = ["task 0", "task 1", *["new task"] * 6]
+    found = asked(record(tmp_path / "set", [replace(shown(seed), task=task) for seed, task in enumerate(named)]))
+    assert not red(found) and found["SK480"][0].remark and "fewest: 'task" in found["SK480"][0].check.found
+
+
+@pytest.mark.parametrize("ahead", [0.15, 0.4])
+def test_a_lag_under_half_a_frame_is_not_told_from_none(ahead, tmp_path):
+    """Of 100 ms here: only what is really the same number is red."""
+    slow = [shown(seed) for seed in range(5)]
+    early = [replace(one, action=one.state + ahead * (one.action - one.state)) for one in slow]
+    found = asked(record(tmp_path / "set", early))
+    assert "SK427" not in red(found) and found["SK427"][0].remark
+    early[3] = replace(early[3], action=early[3].state)
+    assert red(asked(record(tmp_path / "same", early)))["SK427"] == (3,)
+
+
+def test_a_matrix_has_statistics_of_its_entries_or_of_its_last_axis():
+    """LeRobot 0.4.4 writes the latter; its count is of rows."""
+    values = np.random.default_rng(0).normal(size=(20, 3, 4))
+    mine, last = column_stats(values), {**column_stats(values.reshape(-1, 4)), "count": np.array([20])}
+    assert not [*_numbers("all rows", "mat", values, mine), *_numbers("all rows", "mat", values, last)]
+    for wrong in ({"std": last["std"] * 2}, {"count": np.array([60])}, {"max": mine["max"]}):
+        assert len([*_numbers("all rows", "mat", values, last | wrong)]) == 1
 
 
 def test_other_arms_names_and_units_are_read(tmp_path):

@@ -141,19 +141,23 @@ def leads(e: Evidence) -> Iterator[Finding]:
     lags = _lags(e)
     if not np.isfinite(lags).any():
         return
-    share = np.mean(np.concatenate(e.action) == np.concatenate(e.state))
+    same = np.array([np.mean(wish == done) for wish, done in zip(e.action, e.state, strict=True)])          # (E,)
+    told = 500 / e.fps <= LEAST_LAG_MS             # less than half a frame cannot be told from nothing
+    early = (lags < LEAST_LAG_MS) & (told | (same > 0.9))
     next_state = np.concatenate([part[1:] for part in e.state])
     shifted = np.mean(np.concatenate([part[:-1] for part in e.action]) == next_state)
-    bad = (lags < LEAST_LAG_MS) | (lags > MOST_LAG_MS)
-    found = (f"the same numbers in {share:.0%} of cells" if share > 0.9 else
+    bad = early | (lags > MOST_LAG_MS)
+    found = (f"the same numbers in {same.mean():.0%} of cells" if same.mean() > 0.9 else
              f"{np.nanmedian(lags):.0f} ms; {np.nanmin(lags):.0f} to {np.nanmax(lags):.0f}")
     yield _finding(e, "SK427", "action leads the state", np.nan_to_num(np.abs(lags - np.nanmedian(lags))), bad,
-                   f"more than {LEAST_LAG_MS:.0f} ms ahead, up to {MOST_LAG_MS:.0f}",
+                   (f"more than {LEAST_LAG_MS:.0f}" if told else "by other numbers than its own, 0")
+                   + f" to {MOST_LAG_MS:.0f} ms ahead",
                    found + (": the action is the next state" if shifted > 0.9 else ""),
-                   "positions were recorded in place of goals" if np.nanmin(lags) < LEAST_LAG_MS else
+                   "positions were recorded in place of goals" if early.any() else
                    "a slow loop, lost packets, or a follower without force",
                    "record what was commanded: the leader's pose, not the follower's",
-                   remark=bool(shifted > 0.9), draw=partial(pictures.lag, e, int(np.nanargmax(bad * 1e4 + lags))))
+                   remark=bool(shifted > 0.9 or np.nanmedian(lags) < LEAST_LAG_MS),
+                   draw=partial(pictures.lag, e, int(np.nanargmax(bad * 1e4 + lags))))
 
 
 def no_offset(e: Evidence) -> Iterator[Finding]:

@@ -54,6 +54,8 @@ def _numbers(whose: str, key: str, values: np.ndarray, stats: Mapping[str, Any] 
     if not values.size or not np.isfinite(values).all():                   # other rules say so
         return
     true = column_stats(values)
+    if values.ndim > 2 and _array(stats.get("mean"), values.shape[-1:]) is not None:       # as LeRobot 0.4.4 has it
+        true = column_stats(values.reshape(-1, values.shape[-1])) | {"count": true["count"]}
     size, spread = np.abs(values.astype(float)).max(initial=0), true["std"]
     for name in [name for name in (*NEEDED, "count") if name in stats or name in NEEDED]:
         found = _array(stats.get(name), true[name].shape)

@@ -113,15 +113,14 @@ def balance(e: Evidence) -> Iterator[Finding]:
         spelled.setdefault(" ".join(re.findall(r"\w+", task.lower())), set()).add(task)
     twice = next((sorted(texts, key=counts.get, reverse=True) for texts in spelled.values() if len(texts) > 1), [])
     (most, top), (least, low) = counts.most_common()[0], counts.most_common()[-1]
-    few = [i for i, task in enumerate(e.tasks) if counts[task] * UNBALANCED < top]
-    bad = np.isin(np.arange(len(e)), few) | np.isin(e.tasks, twice[1:])
+    few = low * UNBALANCED < top
     found = (f"{' and '.join(map(repr, twice))} are the same sentence" if twice else
              f"one instruction, {most!r}" if len(counts) == 1 else
-             f"{len(counts)} instructions, {low} to {top} episodes each" + f"; fewest: {least!r}" * bool(few))
-    yield _finding(e, "SK480", "tasks in balance", np.zeros(len(e)), bad, "the rarest instruction at least a fifth as "
-                   "often as the most frequent, each spelled one way", found,
+             f"{len(counts)} instructions, {low} to {top} episodes each" + f"; fewest: {least!r}" * few)
+    yield _finding(e, "SK480", "tasks in balance", np.zeros(len(e)), np.isin(e.tasks, twice[1:]),
+                   "each spelled one way, the rarest at least a fifth as often as the most frequent", found,
                    "a typing error in the text field, or a session that was broken off",
-                   "rename the task, or record more of the rare one", draw=partial(pictures.tasks, counts))
+                   "rename the task, or record more of the rare one", remark=few, draw=partial(pictures.tasks, counts))
     short = [task for task in counts if len(task.split()) < 3]
     yield Finding(Check("SK425", "instruction", True, "a sentence of three words or more",
                         f"{(short or [most])[0]!r}", "the text field still held its first word",
