@@ -338,7 +338,8 @@ def test_a_check_writes_nothing_even_where_a_reader_would_complete_a_change(tmp_
 
 @pytest.mark.parametrize("journal", [
     {"remove": ["data"]}, {"places": ["meta"]}, {"places": ["aa/bb"]}, {"remove": [f"{PENDING}/{JOURNAL}"]},
-    {"places": ["a" * 5000]}, {"remove": ["meta/info.json/x"]}, {"places": [""]}, {"places": 7}, {"what": ["x"] * 9999, "places": ["/"]}])
+    {"places": ["a" * 5000]}, {"remove": ["meta/info.json/x"]}, {"places": [""]},
+    {"places": 7}, {"what": ["x"] * 9999, "places": ["/"]}])
 def test_a_journal_that_no_writer_of_ours_made_is_refused(tmp_path, journal):
     root = killed_at(tmp_path / "set", **journal)
     for name in ("data", "meta"):
