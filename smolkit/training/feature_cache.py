@@ -16,7 +16,7 @@ and the version of this file. Whatever changes, the key changes, and the old ent
 Measured, 450M, two pictures of 480x640 a frame, one core (`benchmarks.training`). In bfloat16 a frame's image tokens
 take 0.25 MB, 3.7 s to make and 0.03 s to look up; its notes (12 words) 2.9 MB, 4.2 s and 0.05 s. So 50 demonstrations
 of 200 frames take 2.5 GB or 29 GB, and ten hours of that core before the second epoch is fast (reckoned). A step of
-four frames takes 0.13 and 0.08 of LeRobot's time with float32 entries in memory; gradients differ from LeRobot's by
+four frames takes 0.16 and 0.10 of LeRobot's time with float32 entries in memory; gradients differ from LeRobot's by
 2e-6 of each weight's largest with float32 entries, by 0.3 % with bfloat16. A run with notes in a folder or few frames
 takes 2.5 GB at most, saving included, 0.58 of what LeRobot takes without saving (`lean`); with image tokens 0.62.
 """
