@@ -40,7 +40,7 @@ def ask(facts: Facts) -> tuple[set[str], list[Fault]]:
     found = [fault for key, values in rows.items() for fault in _numbers("all rows", key, values, stored.get(key))]
     found += [fault for fault in _episodes(facts)]
     if all(not set(QUANTILES) & set(stats) for stats in stored.values()):
-        found.append(Fault("SK467", "as it should be, but no quantiles: policies like pi0.5 need them", remark=True))
+        found.append(Fault("SK467", "nothing wrong, but no quantiles: policies like pi0.5 need them", remark=True))
     found += [fault for key in facts.levels for fault in _pictures(facts, key, stored.get(key))]
     return {"SK467", *(["SK468"] if facts.levels else [])}, found
 

@@ -102,16 +102,17 @@ def structure_checks(root: Path) -> tuple[Check, ...]:
         known, faults = more.ask(facts)
         codes, found = codes | known, found + faults
     found += facts.faults
-    return tuple(_check(code, [fault for fault in found if fault.code == code])
+    asked_of = f"nothing wrong in {len(facts.episodes)} episodes, {sum(e.length for e in facts.episodes)} rows"
+    return tuple(_check(code, [fault for fault in found if fault.code == code], asked_of)
                  for code in sorted(codes | {fault.code for fault in found}))
 
 
-def _check(code: str, found: list[Fault]) -> Check:
+def _check(code: str, found: list[Fault], fine: str) -> Check:
     name, expected, cause, next_step = RULES[code]
     faults = list(dict.fromkeys(fault.found for fault in found if not fault.remark))
     remarks = [fault.found for fault in found if fault.remark]
     more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
-    said = "; ".join(faults[:TOLD]) + more if faults else "; ".join(remarks) or "as it should be"
+    said = "; ".join(faults[:TOLD]) + more if faults else "; ".join(remarks) or fine
     return Check(code, name, not faults, expected, "".join(c if c.isprintable() else "?" for c in said)[:800], cause,
                  next_step)
 
