@@ -116,6 +116,7 @@ class Hand:
         return answer(request)
 
 
+@pytest.mark.slow
 def test_calibrating_twice_tells_what_changed_and_the_doctor_compares(servo_bus, port, tmp_path):
     out = tmp_path / "blue.json"
     for expected in ("saved in", "no joint changed"):
@@ -139,6 +140,7 @@ def test_calibrating_looks_whether_the_arm_holds_before_it_touches_the_torque(se
     assert servo_bus.memory(2).get(registers.TORQUE_ENABLE) == 1 and not (tmp_path / "blue.json").exists()
 
 
+@pytest.mark.slow
 def test_a_calibration_can_go_to_lerobots_folders(servo_bus, port, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_LEROBOT_CALIBRATION", str(tmp_path))
     Hand(servo_bus)

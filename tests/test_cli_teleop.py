@@ -67,6 +67,7 @@ def test_the_space_bar_stops_and_only_n_goes_on():
     assert moved_deg[0] > 20 and state is State.ARMED
 
 
+@pytest.mark.slow
 def test_the_space_bar_stops_an_arm_that_parks_by_itself():
     """After a minute of standing stopped the arm goes home on its own; a hand may be in its way."""
     said, states = [], []
@@ -128,6 +129,7 @@ def test_the_end_asks_about_an_episode_that_is_left(tmp_path, answer, keeps, end
     assert "frames are neither kept nor thrown away" in said and ("thrown away: 12 frames" in said) is not keeps
 
 
+@pytest.mark.slow
 def test_silence_and_a_full_disk_wait_for_a_person(tmp_path):
     kept, said = lead_and_record(tmp_path / "set", {1.5: "\n", 2.6: "x", 80.0: "\n"}, full_until_s=70.0)
     assert kept == [12] and said.count("SK407") == 1, said

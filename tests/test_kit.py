@@ -50,6 +50,7 @@ def suppress_slowness():
             raise
 
 
+@pytest.mark.slow
 @patient
 def test_wall_time_takes_three_processes_that_end_with_the_kit():
     with Kit.sim("tour", 1, image_px=32, wall_clock=True) as kit:

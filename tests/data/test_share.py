@@ -136,6 +136,7 @@ def wheel(folder: Path, name: str, needs: str = "") -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_wheels_come_with_what_they_need_and_pins(tmp_path, monkeypatch):
     (tmp_path / "index").mkdir()
     ours = wheel(tmp_path, "ours", "absent")                   # what it needs is asked for by name, never resolved

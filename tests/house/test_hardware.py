@@ -268,6 +268,7 @@ def test_a_missing_openscad_is_explained(tmp_path: Path, monkeypatch: pytest.Mon
         render.openscad("clamp/table_clamp_plate.scad", None, tmp_path / "part.stl")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("openscad"), reason="OpenSCAD is not installed")
 @pytest.mark.parametrize("name", ["wrist-camera", "table-clamp-plate"])
 def test_models_are_closed_solids(name: str, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def red_when(desk: CameraDesk, passports: dict, faults: dict[str, str], seconds:
         return red_codes(desk, passports, seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(15)
 @pytest.mark.fault(16)
 def test_every_fault_turns_its_own_check_red_and_mends(desk: CameraDesk, passports: dict) -> None:

@@ -76,6 +76,7 @@ def test_bytes_come_back_as_they_are(desk):
     assert desk.exchange(b"rubbish") == b""
 
 
+@pytest.mark.slow
 def test_the_guardian_moves_the_gripper_and_lets_go(tmp_path):
     with open_desk("sim") as desk:
         file = history.keep(calibrate(desk), tmp_path / "first.json")

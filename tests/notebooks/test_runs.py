@@ -40,6 +40,7 @@ def test_a_lesson_that_fails_in_one_lane_is_named(tmp_path: Path, capfd: pytest.
     assert "no film" in told and "smolkit: 06_bad [sim], quick: 2 passed" in told
 
 
+@pytest.mark.slow
 def test_a_tour_without_a_report_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tour = write(tmp_path / "00_tour.ipynb", "1 + 1")
     monkeypatch.setattr("scripts.notebooks.TOUR", tour)

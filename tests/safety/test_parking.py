@@ -21,6 +21,7 @@ def test_a_second_stop_lets_go(desk: Desk):
     assert desk.state is State.OFF and desk.limp()
 
 
+@pytest.mark.slow
 def test_a_hold_that_nobody_ends_parks_in_the_end(desk: Desk):
     desk.guarded.hold("lunch")
     desk.wait(100.0)
@@ -92,6 +93,7 @@ def test_servos_that_did_not_hear_are_told_again_until_they_do(desk: Desk):
     assert desk.state is State.OFF and desk.limp() and "SK135" not in desk.guarded.why
 
 
+@pytest.mark.slow
 @pytest.mark.fault(22)
 def test_an_arm_that_a_person_stopped_stands_a_minute_whoever_restarts_the_kernel():
     """A hand may still be in it; only a client that says goodbye sends it home after two seconds of silence."""

@@ -62,6 +62,7 @@ def test_it_learns_and_says_how_far_it_is(tmp_path):
     assert len(read_curve(result.curve_path)) == 200
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_last_bit(tmp_path):
     run(tmp_path / "whole")
     halted = run(tmp_path / "halved", stop=StopAfter(23))

@@ -226,6 +226,7 @@ def test_torque_is_off_is_said_of_a_confirmed_release_only():
         assert "torque is off" in button.text() and "SK135" not in button.text() and button.face.state == "off"
 
 
+@pytest.mark.slow
 def test_an_arm_that_was_lost_is_not_limp_because_its_kit_was_closed(within):
     import os
     import signal
