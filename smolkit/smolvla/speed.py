@@ -92,6 +92,13 @@ class WideLinear(Linear):
                         None if self.bias is None else self.bias.float())
 
 
+class WideEmbedding(nn.Embedding):
+    """Word vectors that rest in half precision; those that are looked up are made float32."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens).float()
+
+
 class _Widened(torch.autograd.Function):
     """`F.linear` with a frozen matrix that keeps it, until the gradient comes back, as it rests."""
 

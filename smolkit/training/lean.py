@@ -21,24 +21,26 @@ import ctypes
 from contextlib import suppress
 
 import torch
+from torch import nn
 
 from smolkit.report import SmolkitError
 from smolkit.smolvla.attention import Linear
 from smolkit.smolvla.model import SmolVLA
 from smolkit.smolvla.policy import SmolVLAPolicy
-from smolkit.smolvla.speed import WideLinear
+from smolkit.smolvla.speed import WideEmbedding, WideLinear
 from smolkit.smolvla.weights import changed, pour
 
 M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1_000_000
+RESTING: dict[type[nn.Module], type[nn.Module]] = {Linear: WideLinear, nn.Embedding: WideEmbedding}
 
 
 def rest(model: SmolVLA) -> None:
     """Lets the frozen float32 matrices of eyes and language model rest in bfloat16, those which lose nothing by it."""
-    for module in (*model.vision.modules(), *model.language.layers.modules()):
-        if type(module) is Linear and not module.weight.requires_grad and module.weight.dtype == torch.float32:
+    for module in (*model.vision.modules(), model.language.embed, *model.language.layers.modules()):
+        if type(module) in RESTING and not module.weight.requires_grad and module.weight.dtype == torch.float32:
             half = module.weight.detach().bfloat16()
             if torch.equal(half.float(), module.weight):
-                module.__class__ = WideLinear
+                module.__class__ = RESTING[type(module)]
                 module.weight.data = half
 
 
